@@ -1,0 +1,302 @@
+"""Hugging Face transformers: scores and continues with a checkpoint, with or without adapters."""
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from inspect import signature
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Literal
+
+from gate.adapters import attach_adapters
+from gate.engines import (
+    Engine,
+    Likelihood,
+    PromptRow,
+    ScoreRow,
+    has_stopped,
+    score_batches,
+    shared_length,
+)
+from gate.errors import StageError
+from gate.records import LocalAdapter
+
+READS = "checkpoint"
+"""What the backend opens."""
+
+PACKAGES = ("torch", "transformers", "peft", "lm-eval")
+"""Distributions whose versions can change the scores."""
+
+_PROBE = "The quick brown fox jumps over the lazy dog. 1 + 1 = 2"
+_LEAST_SHARED = 8  # fewer leading tokens are cheaper to run again
+
+
+@contextmanager
+def open_model(
+    weights: Path,
+    adapters: Sequence[LocalAdapter],
+    *,
+    trust_remote_code: bool = False,
+    allow_pickle: bool = False,
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto",
+    batch_size: int = 16,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+) -> Iterator[Engine]:
+    """A checkpoint loaded with transformers, adapters put on it with peft.
+
+    The tokenizer is the last adapter's own where it has one, else the checkpoint's.
+
+    Args:
+        weights: a checkpoint directory.
+        adapters: adapters to put on it; several act as the sum of their deltas.
+        trust_remote_code: run Python files that the checkpoint brings.
+        allow_pickle: read weights from .bin files.
+        dtype: the type to compute in; auto is the one the checkpoint is stored in.
+        batch_size: sequences run at once.
+        device: where to compute; auto is cuda where there is one.
+
+    Raises:
+        ConfigError: adapters that cannot be weighted or combined exactly.
+        StageError: the model or an adapter cannot be loaded whole, or an adapter does nothing.
+    """
+    import torch
+    from transformers import AutoTokenizer
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = _load(weights, dtype, trust_remote_code=trust_remote_code, allow_pickle=allow_pickle)
+    model.to(device).eval()
+    paths = [weights, *(adapter.path for adapter in adapters)]
+    source = [path for path in paths if (path / "tokenizer_config.json").is_file()][-1]
+    tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=trust_remote_code)
+    _check_vocabulary(tokenizer, model, source)
+    engine = HfEngine(model, tokenizer, name=weights.name, batch_size=batch_size)
+    probe = [*engine.encode(_PROBE, add_special_tokens=True), *tokenizer.get_added_vocab().values()]
+    attach_adapters(model, adapters, probe=probe, allow_pickle=allow_pickle)
+    yield engine
+
+
+class HfEngine:
+    """A transformers model and its tokenizer, as the gate's engine."""
+
+    def __init__(self, model: Any, tokenizer: Any, *, name: str, batch_size: int) -> None:
+        """Take over a loaded model: from here on it generates greedily."""
+        from transformers import GenerationConfig
+
+        self.name = name
+        limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+        self.max_length: int = limit or sys.maxsize
+        begin, end = tokenizer.bos_token_id, tokenizer.eos_token_id
+        self.prefix_token_id: int = end if begin is None else begin
+        self._ends = _end_ids(model.generation_config.eos_token_id, end)
+        # replaced, because generate() fills what a call leaves open from the checkpoint's settings
+        model.generation_config = GenerationConfig(
+            do_sample=False, eos_token_id=self._ends, pad_token_id=self._ends[0]
+        )
+        self._model = model
+        self._tokenizer = tokenizer
+        self._batch_size = batch_size
+        self._keeps_logits = "logits_to_keep" in signature(model.forward).parameters
+        self._can_share = self._caches_attention()
+
+    def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
+        """The tokenizer's ids of a text."""
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=add_special_tokens)
+        return ids
+
+    def decode(self, ids: Sequence[int], *, skip_special_tokens: bool) -> str:
+        """The tokenizer's text of ids."""
+        text: str = self._tokenizer.decode(list(ids), skip_special_tokens=skip_special_tokens)
+        return text
+
+    def render_chat(self, messages: list[dict[str, str]], *, add_generation_prompt: bool) -> str:
+        """Messages in the tokenizer's chat template.
+
+        Raises:
+            StageError: there is no chat template, or it refuses the messages.
+        """
+        from jinja2 import TemplateError
+
+        if self._tokenizer.chat_template is None:
+            raise StageError(
+                f"{self.name}: the tokenizer has no chat template", hint="set chat: false"
+            )
+        try:
+            text: str = self._tokenizer.apply_chat_template(
+                messages,
+                tokenize=False,
+                add_generation_prompt=add_generation_prompt,
+                continue_final_message=not add_generation_prompt,
+            )
+        except TemplateError as error:
+            raise StageError(f"{self.name}: the chat template fails: {error}") from error
+        return text
+
+    def score(self, rows: Sequence[ScoreRow]) -> Iterator[tuple[Likelihood, ...]]:
+        """For each row one likelihood per target; log-softmax in float32, as all logits."""
+        for batch in score_batches(rows, self._batch_size):
+            yield from self._score_batch(batch)
+
+    def generate(self, rows: Sequence[PromptRow]) -> Iterator[tuple[int, ...]]:
+        """For each row the tokens written greedily.
+
+        Raises:
+            StageError: the model's logits are not finite.
+        """
+        for (stops, max_tokens), group in groupby(rows, lambda row: (row.stops, row.max_tokens)):
+            prompts = [row.ids for row in group]
+            for start in range(0, len(prompts), self._batch_size):
+                batch = prompts[start : start + self._batch_size]
+                yield from self._generate_batch(batch, stops, max_tokens)
+
+    def _score_batch(self, batch: Sequence[ScoreRow]) -> list[tuple[Likelihood, ...]]:
+        import torch
+
+        length = max(len(row.ids) for row in batch)
+        needed = min(row.first for row in batch)
+        shared = shared_length([row.ids for row in batch], needed)
+        if not self._can_share or len(batch) == 1 or shared < _LEAST_SHARED:
+            shared = 0
+        # padded on the right, where no position that is read can see it
+        ids = torch.full((len(batch), length - shared), self._ends[0])
+        for line, row in zip(ids, batch, strict=True):
+            line[: len(row.ids) - shared] = torch.tensor(row.ids[shared:])
+        with torch.inference_mode():
+            cache = self._run_prefix(batch[0].ids[:shared], len(batch)) if shared else None
+            logits = self._logits(ids, length - needed, cache)
+            return [
+                _likelihoods(lines[row.first - needed : len(row.ids) - needed], row.targets)
+                for lines, row in zip(logits, batch, strict=True)
+            ]
+
+    def _run_prefix(self, ids: Sequence[int], copies: int) -> Any:
+        """The attention cache after tokens that all rows of a batch begin with."""
+        import torch
+
+        line = torch.tensor([list(ids)], device=self._model.device)
+        cache = self._model(input_ids=line, use_cache=True, **self._keep(1)).past_key_values
+        cache.batch_repeat_interleave(copies)
+        return cache
+
+    def _logits(self, ids: Any, count: int, cache: Any) -> Any:
+        """The logits at the last `count` positions: one matrix per row."""
+        output = self._model(
+            input_ids=ids.to(self._model.device),
+            past_key_values=cache,
+            use_cache=cache is not None,
+            **self._keep(count),
+        )
+        return output.logits[:, -count:]
+
+    def _keep(self, count: int) -> dict[str, int]:
+        return {"logits_to_keep": count} if self._keeps_logits else {}
+
+    def _caches_attention(self) -> bool:
+        """Whether a prefix can be run once for many rows: its cache is keys and values alone."""
+        import torch
+        from transformers.cache_utils import (
+            DynamicCache,
+            DynamicLayer,
+            DynamicSlidingWindowLayer,
+        )
+
+        ids = torch.tensor([[self.prefix_token_id]], device=self._model.device)
+        with torch.inference_mode():
+            output = self._model(input_ids=ids, use_cache=True)
+        cache: Any = getattr(output, "past_key_values", None)
+        if type(cache) is not DynamicCache:
+            return False
+        return all(
+            type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) for layer in cache.layers
+        )
+
+    def _generate_batch(
+        self, prompts: Sequence[tuple[int, ...]], stops: Sequence[str], max_tokens: int
+    ) -> Iterator[tuple[int, ...]]:
+        import torch
+
+        width = max(map(len, prompts))
+        ids = torch.full((len(prompts), width), self._ends[0])
+        mask = torch.zeros_like(ids)
+        for line, seen, prompt in zip(ids, mask, prompts, strict=True):
+            line[width - len(prompt) :] = torch.tensor(prompt)
+            seen[width - len(prompt) :] = 1
+        with torch.inference_mode():
+            output = self._model.generate(
+                input_ids=ids.to(self._model.device),
+                attention_mask=mask.to(self._model.device),
+                max_new_tokens=max_tokens,
+                stopping_criteria=[self._stopping(width, stops)],
+                logits_processor=[self._check_logits],
+            )
+        for line in output[:, width:].tolist():
+            end = next((place for place, token in enumerate(line) if token in self._ends), None)
+            yield tuple(line[:end])
+
+    def _stopping(self, width: int, stops: Sequence[str]) -> Callable[..., Any]:
+        def has_row_stopped(ids: Any, scores: Any, **_: Any) -> Any:
+            import torch
+
+            rows = ids[:, width:].tolist()
+            return torch.tensor([has_stopped(self, row, stops) for row in rows], device=ids.device)
+
+        return has_row_stopped
+
+    def _check_logits(self, ids: Any, scores: Any) -> Any:
+        if not scores.amax(dim=-1).isfinite().all():
+            raise StageError(
+                f"{self.name}: its logits are not finite",
+                hint="the weights hold NaN or infinity, or overflow in this dtype",
+            )
+        return scores
+
+
+def _load(weights: Path, dtype: str, *, trust_remote_code: bool, allow_pickle: bool) -> Any:
+    """The model with every weight from the checkpoint: transformers makes up missing ones."""
+    from transformers import AutoModelForCausalLM
+
+    try:
+        model, info = AutoModelForCausalLM.from_pretrained(
+            weights,
+            dtype=dtype,
+            trust_remote_code=trust_remote_code,
+            use_safetensors=None if allow_pickle else True,
+            output_loading_info=True,
+        )
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise StageError(f"{weights}: transformers cannot load it: {error}") from error
+    lacking = sorted(info["missing_keys"]) + [key for key, *_ in info["mismatched_keys"]]
+    if lacking:
+        raise StageError(
+            f"{weights}: the checkpoint does not hold {lacking[0]} as its config.json has it",
+            hint=f"{len(lacking)} tensors are missing or of another shape",
+        )
+    return model
+
+
+def _check_vocabulary(tokenizer: Any, model: Any, source: Path) -> None:
+    rows = model.get_input_embeddings().weight.shape[0]
+    if len(tokenizer) > rows:
+        raise StageError(
+            f"{source}: the tokenizer has {len(tokenizer)} tokens, the model's embedding {rows}",
+            hint="the gate does not resize embeddings: train and merge with the resized base",
+        )
+
+
+def _end_ids(declared: int | list[int] | None, own: int | None) -> list[int]:
+    """Tokens that end an answer, as the generation config and the tokenizer have them."""
+    ids = declared if isinstance(declared, list) else [declared]
+    return list(dict.fromkeys(end for end in (*ids, own) if end is not None)) or [0]
+
+
+def _likelihoods(logits: Any, targets: Sequence[tuple[int, ...]]) -> tuple[Likelihood, ...]:
+    """Each target's likelihood, from the logits that predict its tokens, one line a token."""
+    import torch
+
+    scores = torch.log_softmax(logits.float(), dim=-1)
+    wanted = torch.tensor(targets, device=scores.device)
+    chosen = scores.gather(1, wanted.T).double().sum(dim=0).tolist()
+    greedy = (scores.argmax(dim=-1) == wanted).all(dim=1).tolist()
+    return tuple(map(Likelihood, chosen, greedy))

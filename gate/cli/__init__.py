@@ -1,0 +1,40 @@
+"""The command `gate`: one file a command; no rule of the gate lives here."""
+
+import signal
+import sys
+from typing import NoReturn
+
+import typer
+
+from gate.cli import plan, report, run, store
+from gate.errors import GateError, Interrupted
+
+app = typer.Typer(
+    name="gate",
+    help="The release gate between fine-tuning a language model and serving it.",
+    epilog="Exit status: 0 promote, 1 block, 2 wrong config, 3 could not finish, 4 inconclusive.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("run")(run.run)
+app.command("plan")(plan.plan)
+app.command("report")(report.report)
+app.add_typer(store.app, name="store")
+
+
+def main() -> NoReturn:
+    """Run the command line; every problem ends as a sentence on stderr and its exit status."""
+    for stop in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(stop, _interrupt)
+    try:
+        app()
+    except GateError as error:
+        sys.stderr.write(f"gate: {error}\n")
+        sys.exit(error.exit_status)
+    sys.exit(0)
+
+
+def _interrupt(_signal: int, _frame: object) -> NoReturn:
+    raise Interrupted("stopped", hint="run the same command again: finished stages are kept")

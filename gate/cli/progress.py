@@ -1,0 +1,147 @@
+"""What a run shows while it goes: a live display on a terminal, plain lines elsewhere."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TextIO
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress as Display,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.text import Text
+
+from gate.plan import PlannedStage
+from gate.recording import Todo
+from gate.runner import Watcher
+from gate.worker import Done, Event, Failed, Progress, Started
+
+_PLAIN_SECONDS = 15.0
+
+
+@contextmanager
+def watch(stream: TextIO) -> Iterator[Watcher]:
+    """A watcher for a stream: live where it is a terminal, else a line at a time."""
+    if not stream.isatty():
+        yield PlainLines(stream)
+        return
+    console = Console(file=stream)
+    with Display(
+        SpinnerColumn(finished_text=" "),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        _Rate(),
+        TimeElapsedColumn(),
+        console=console,
+    ) as display:
+        yield Live(display)
+
+
+class PlainLines(Watcher):
+    """One line when a stage begins, moves on after a while, and ends."""
+
+    def __init__(self, stream: TextIO) -> None:
+        """Write to this stream."""
+        self._stream = stream
+        self._total = 0
+        self._ended = 0
+        self._begun = time.monotonic()
+        self._told = 0.0
+
+    def planned(self, todo: Todo) -> None:
+        """Say how much there is to do."""
+        self._total = len(todo.to_run)
+        self.say(f"{len(todo.plan.stages)} stages: {len(todo.cached)} cached, {self._total} to run")
+
+    def event(self, planned: PlannedStage, event: Event) -> None:
+        """Say what a stage did, progress at most every quarter of a minute."""
+        now = time.monotonic()
+        if isinstance(event, Started):
+            self._begun = self._told = now
+            self.say(f"[{self._ended + 1}/{self._total}] {planned.label}: started")
+        elif isinstance(event, Progress) and now - self._told >= _PLAIN_SECONDS:
+            self._told = now
+            rate = event.done / (now - self._begun)
+            left = (event.total - event.done) / rate if rate else 0.0
+            self.say(
+                f"    {planned.label}: {event.done}/{event.total} documents, "
+                f"{rate:.1f}/s, {left:.0f} s left"
+            )
+        elif isinstance(event, Done):
+            self._ended += 1
+            self.say(
+                f"[{self._ended}/{self._total}] {planned.label}: done in {event.seconds:.1f} s"
+            )
+        elif isinstance(event, Failed):
+            self._ended += 1
+            self.say(f"[{self._ended}/{self._total}] {planned.label}: FAILED: {event.problem}")
+
+    def say(self, sentence: str) -> None:
+        """Write one line now."""
+        self._stream.write(f"{sentence}\n")
+        self._stream.flush()
+
+
+class Live(Watcher):
+    """A bar for the run and one for the stage that runs; finished stages scroll away above."""
+
+    def __init__(self, display: Display) -> None:
+        """Draw on this display."""
+        self._display = display
+        self._run: TaskID | None = None
+        self._stage: TaskID | None = None
+
+    def planned(self, todo: Todo) -> None:
+        """Begin the run's bar."""
+        self.say(f"{len(todo.plan.stages)} stages: {len(todo.cached)} cached")
+        if todo.to_run:
+            self._run = self._display.add_task("stages", total=len(todo.to_run), unit="")
+
+    def event(self, planned: PlannedStage, event: Event) -> None:
+        """Move the stage's bar, and the run's when it ends."""
+        if isinstance(event, Started):
+            self._drop()
+            self._stage = self._display.add_task(planned.label, total=None, unit="documents")
+        elif isinstance(event, Progress) and self._stage is not None:
+            self._display.update(self._stage, completed=event.done, total=event.total)
+        elif isinstance(event, Done):
+            self._end(f"  [green]done[/] {planned.label} [dim]{event.seconds:.1f} s[/]")
+        elif isinstance(event, Failed):
+            self._end(f"  [red]failed[/] {planned.label}")
+            self._display.console.print(Text(f"    {event.problem}"))
+
+    def say(self, sentence: str) -> None:
+        """Print a line above the bars."""
+        self._display.console.print(Text(sentence))
+
+    def _end(self, line: str) -> None:
+        self._drop()
+        self._display.console.print(line)
+        if self._run is not None:
+            self._display.advance(self._run)
+
+    def _drop(self) -> None:
+        if self._stage is not None:
+            self._display.remove_task(self._stage)
+            self._stage = None
+
+
+class _Rate(ProgressColumn):
+    """Documents a second and the time left, of a bar that counts documents."""
+
+    def render(self, task: Task) -> Text:
+        """The rate so far, over the whole of the stage."""
+        elapsed, total = task.elapsed or 0.0, task.total
+        if not task.fields.get("unit") or not total or not task.completed or not elapsed:
+            return Text("")
+        rate = task.completed / elapsed
+        return Text(f"{rate:.1f}/s, {(total - task.completed) / rate:.0f} s left", style="cyan")

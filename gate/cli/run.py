@@ -1,0 +1,39 @@
+"""gate run: merge, quantize, evaluate, judge, report; the exit status is the verdict."""
+
+import sys
+
+import typer
+
+from gate.cli.options import (
+    DEFAULT_CONFIG,
+    DEFAULT_REPORTS,
+    DEFAULT_STORE,
+    ConfigPath,
+    ReportsPath,
+    StorePath,
+)
+
+
+def run(
+    config: ConfigPath = DEFAULT_CONFIG,
+    store: StorePath = DEFAULT_STORE,
+    reports: ReportsPath = DEFAULT_REPORTS,
+) -> None:
+    """Merge, quantize, evaluate side by side, judge and report.
+
+    What an earlier run finished on the same inputs is not done again.
+    """
+    from gate.cli.progress import watch
+    from gate.config import load_config
+    from gate.records import EXIT_STATUS
+    from gate.report_files import render
+    from gate.runner import run_gate
+    from gate.store import Store
+
+    with watch(sys.stderr) as watcher:
+        finished = run_gate(
+            load_config(config), store=Store(store), reports=reports, watcher=watcher
+        )
+    sys.stdout.write(render(finished.record, "text"))
+    sys.stdout.write(f"\nreport: {finished.directory / 'report.html'}\n")
+    raise typer.Exit(EXIT_STATUS[finished.record.verdict])

@@ -1,0 +1,1 @@
+"""Ways to compare two variants on the same documents: compare(reference, candidate, *, ...) -> Estimate."""

@@ -1,0 +1,116 @@
+"""What a backend opens: an engine that scores and continues token ids, rows in and results out."""
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby, takewhile
+from typing import NamedTuple, Protocol
+
+
+class ScoreRow(NamedTuple):
+    """Token ids to run, with the continuations that are read off their last positions.
+
+    Attributes:
+        ids: a context, then a continuation without its last token; never empty.
+        targets: continuations of one length that differ in their last token only, so that one
+            run of `ids` scores them all.
+    """
+
+    ids: tuple[int, ...]
+    targets: tuple[tuple[int, ...], ...]
+
+    @property
+    def first(self) -> int:
+        """The position whose logits predict the first token of the targets."""
+        return len(self.ids) - len(self.targets[0])
+
+    @property
+    def context(self) -> tuple[int, ...]:
+        """The ids before the continuation."""
+        return self.ids[: self.first + 1]
+
+
+class Likelihood(NamedTuple):
+    """A continuation's summed log-probability in nats, and whether greedy decoding writes it."""
+
+    loglikelihood: float
+    is_greedy: bool
+
+
+class PromptRow(NamedTuple):
+    """A prompt to continue greedily until a stop string, an end token, or `max_tokens`."""
+
+    ids: tuple[int, ...]
+    stops: tuple[str, ...]
+    max_tokens: int
+
+
+class Engine(Protocol):
+    """A loaded model that works on token ids.
+
+    Attributes:
+        name: what it is, for messages.
+        max_length: the most tokens it can attend to.
+        prefix_token_id: stands for an empty context: the begin token, else the end token.
+    """
+
+    name: str
+    max_length: int
+    prefix_token_id: int
+
+    def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
+        """The token ids of a text; special tokens written in it are recognized."""
+
+    def decode(self, ids: Sequence[int], *, skip_special_tokens: bool) -> str:
+        """The text of token ids."""
+
+    def render_chat(self, messages: list[dict[str, str]], *, add_generation_prompt: bool) -> str:
+        """Messages in the model's own chat template; without the prompt the last one stays open.
+
+        Raises:
+            StageError: the model has no chat template, or the template refuses the messages.
+        """
+
+    def score(self, rows: Sequence[ScoreRow]) -> Iterator[tuple[Likelihood, ...]]:
+        """For each row, in order, one likelihood per target."""
+
+    def generate(self, rows: Sequence[PromptRow]) -> Iterator[tuple[int, ...]]:
+        """For each row, in order, the tokens written, without the end token.
+
+        Raises:
+            StageError: the model's logits are not finite.
+        """
+
+
+def score_batches(rows: Sequence[ScoreRow], batch_size: int) -> Iterator[list[ScoreRow]]:
+    """Rows in order, in batches of at most `batch_size`; rows of one context stay by themselves.
+
+    Neighbours with the same context share all of it; other neighbours share what they happen to.
+    """
+    singles: list[ScoreRow] = []
+    for _, group in groupby(rows, key=lambda row: row.context):
+        siblings = list(group)
+        if len(siblings) == 1:
+            singles += siblings
+        if singles and (len(siblings) > 1 or len(singles) == batch_size):
+            yield singles
+            singles = []
+        if len(siblings) > 1:
+            for start in range(0, len(siblings), batch_size):
+                yield siblings[start : start + batch_size]
+    if singles:
+        yield singles
+
+
+def shared_length(lines: Sequence[Sequence[int]], limit: int) -> int:
+    """How many leading ids are equal in all lines, `limit` at most."""
+    columns = zip(*(line[:limit] for line in lines), strict=True)
+    return sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, columns))
+
+
+def has_stopped(engine: Engine, written: Sequence[int], stops: Sequence[str]) -> bool:
+    """Whether a stop string has just been completed at the end of the tokens written."""
+    if not stops:
+        return False
+    # a token is at least one byte, save for a few that complete a character or hold no text
+    reach = max(len(stop.encode()) for stop in stops) + 4
+    tail = engine.decode(written[-reach:], skip_special_tokens=False)
+    return any(stop in tail for stop in stops)

@@ -1,0 +1,1 @@
+"""Where batches of stages run: execute(batches, *, ...)."""

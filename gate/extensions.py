@@ -1,0 +1,141 @@
+"""A name in gate.yaml -> the function behind it: one file a name, no registry."""
+
+import importlib
+import importlib.metadata
+import inspect
+import pkgutil
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from types import ModuleType, UnionType
+from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
+
+from gate.digest import digest_file
+from gate.errors import ConfigError, suggest
+from gate.records import JsonValue, Use
+
+VERBS: Mapping[str, str] = {
+    "mergers": "merge",
+    "quantizers": "quantize",
+    "backends": "open_model",
+    "comparisons": "compare",
+    "executors": "execute",
+    "renderers": "render",
+}
+"""The folders of verbs, and the verb that each file in them defines."""
+
+
+class Extension(NamedTuple):
+    """A function found by name, with what the gate needs to know about it."""
+
+    folder: str
+    name: str
+    function: Callable[..., Any]
+    module: ModuleType
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """Distributions whose versions can change what the function gives."""
+        return tuple(getattr(self.module, "PACKAGES", ()))
+
+    @property
+    def code(self) -> str:
+        """The sha256 of the extension's source file."""
+        return digest_file(Path(inspect.getfile(self.module)))
+
+    def constant(self, name: str, default: str) -> str:
+        """A fact the module states about itself, such as READS or WRITES."""
+        return str(getattr(self.module, name, default))
+
+
+def names(folder: str) -> tuple[str, ...]:
+    """The names a folder offers, sorted: its own files, then third-party entry points."""
+    package = importlib.import_module(f"gate.{folder}")
+    own = {module.name for module in pkgutil.iter_modules(package.__path__)}
+    return tuple(sorted(own | {point.name for point in _entry_points(folder)}))
+
+
+def find(folder: str, name: str) -> Extension:
+    """The extension behind a name.
+
+    Raises:
+        ConfigError: no such name (the nearest one is suggested), or the file lacks the verb.
+    """
+    known = names(folder)
+    if name not in known:
+        kind = folder.removesuffix("s")
+        raise ConfigError(f"no {kind} named {name!r}", hint=suggest(name, known))
+    module = _module(folder, name)
+    verb = VERBS[folder]
+    function = getattr(module, verb, None)
+    if not callable(function):
+        raise ConfigError(f"{module.__name__} does not define {verb}()")
+    return Extension(folder, name, function, module)
+
+
+def check_parameters(extension: Extension, use: Use, *, given_by_gate: Iterable[str]) -> None:
+    """Refuse parameters that the extension's signature does not have, or of another type.
+
+    Args:
+        extension: the function that will be called.
+        use: the name and parameters written in gate.yaml.
+        given_by_gate: keyword arguments that the gate passes itself.
+
+    Raises:
+        ConfigError: an unknown, missing or mistyped parameter, named.
+    """
+    reserved = set(given_by_gate)
+    keyword_only = inspect.Parameter.KEYWORD_ONLY
+    parameters = {
+        parameter.name: parameter
+        for parameter in inspect.signature(extension.function).parameters.values()
+        if parameter.kind is keyword_only and parameter.name not in reserved
+    }
+    hints = get_type_hints(extension.function)
+    for key, value in use.params.items():
+        if key not in parameters:
+            raise ConfigError(
+                f"{use.name} has no parameter {key!r}", hint=suggest(key, tuple(parameters))
+            )
+        if not _fits(value, hints.get(key, object)):
+            raise ConfigError(
+                f"{use.name}.{key}: {value!r} is not {_describe(hints.get(key, object))}"
+            )
+    for key, parameter in parameters.items():
+        if parameter.default is inspect.Parameter.empty and key not in use.params:
+            raise ConfigError(
+                f"{use.name} needs {key!r}", hint=f"it is {_describe(hints.get(key, object))}"
+            )
+
+
+def _entry_points(folder: str) -> Iterable[importlib.metadata.EntryPoint]:
+    return importlib.metadata.entry_points(group=f"gate.{folder}")
+
+
+def _module(folder: str, name: str) -> ModuleType:
+    for point in _entry_points(folder):
+        if point.name == name:
+            return importlib.import_module(point.value.partition(":")[0])
+    return importlib.import_module(f"gate.{folder}.{name}")
+
+
+def _fits(value: JsonValue, hint: Any) -> bool:
+    origin = get_origin(hint)
+    if hint in (object, Any):
+        return True
+    if origin is Literal:
+        return value in get_args(hint)
+    if origin in (Union, UnionType):
+        return any(_fits(value, option) for option in get_args(hint))
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if origin in (tuple, list):
+        return isinstance(value, list | tuple)
+    return isinstance(value, origin or hint)
+
+
+def _describe(hint: Any) -> str:
+    if get_origin(hint) is Literal:
+        return "one of " + ", ".join(str(option) for option in get_args(hint))
+    return getattr(hint, "__name__", str(hint))

@@ -1,0 +1,1 @@
+"""Ways to merge adapters into a base model: merge(base, adapters, out, *, ...) -> WeightReport."""

@@ -1,0 +1,313 @@
+"""A config -> the stages that answer it, each named by content, and the checks resolved."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from gate import extensions
+from gate.config import GateConfig
+from gate.digest import digest_file, digest_json
+from gate.errors import ConfigError
+from gate.provenance import versions
+from gate.records import Check, Noun, ResolvedCheck, Source, Stage, Task, Use, Variant
+
+_EVALUATION_CODE = ("evaluate.py", "language_models.py", "engines.py")
+"""Files of the gate, besides the backend, that decide what an evaluate stage gives."""
+
+
+class PlannedStage(Noun):
+    """A stage with what the runner needs to start it.
+
+    Attributes:
+        label: what people call it: 'merge merged', 'evaluate q8_0 desk_intent'.
+        variant: the first variant that needs it.
+        needs: {role: key} of the stages whose outputs it reads.
+        adapters: names of the candidate's adapters it reads, in order.
+        task: the task with its path, for an evaluate stage.
+    """
+
+    stage: Stage
+    label: str
+    variant: str
+    needs: dict[str, str] = {}
+    adapters: tuple[str, ...] = ()
+    task: Task | None = None
+
+
+class Plan(Noun):
+    """What a gate run will do, in an order in which every stage follows what it needs.
+
+    Attributes:
+        variants: the variants of gate.yaml and the bridges that the checks call for.
+        stages: each once, however many variants need it.
+        checks: every check for every variant and task it is about.
+        lineages: {variant: the variants whose checks its verdict rests on, itself last}.
+        artifacts: {variant: key of the stage that makes what it ships}.
+        evaluations: {variant: {task: key of its evaluate stage}}.
+    """
+
+    variants: tuple[Variant, ...]
+    stages: tuple[PlannedStage, ...]
+    checks: tuple[ResolvedCheck, ...]
+    lineages: dict[str, tuple[str, ...]]
+    artifacts: dict[str, str]
+    evaluations: dict[str, dict[str, str]]
+
+
+def make_plan(config: GateConfig, base: Source, adapters: Mapping[str, Source]) -> Plan:
+    """The stages, bridges and checks of a config whose sources have been located.
+
+    Raises:
+        ConfigError: a check with an ambiguous or absent reference, or a shipped variant that no
+            blocking check judges.
+    """
+    checks, bridges = _resolve_checks(config)
+    variants = (*config.variants, *bridges)
+    _require_judgement(config.ship, checks)
+    stages: dict[str, PlannedStage] = {}
+    artifacts: dict[str, str] = {}
+    evaluations: dict[str, dict[str, str]] = {}
+    for variant in variants:
+        weights, needs = base.digest, {}
+        for built in _build_stages(variant, base, adapters, config):
+            key = built.stage.key
+            stages.setdefault(key, built)
+            weights, needs = key, {"weights": key}
+            artifacts[variant.name] = key
+        evaluations[variant.name] = {}
+        for task in config.suite.tasks:
+            evaluated = _evaluate_stage(variant, task, weights, needs, adapters, config)
+            stages.setdefault(evaluated.stage.key, evaluated)
+            evaluations[variant.name][task.name] = evaluated.stage.key
+    return Plan(
+        variants=variants,
+        stages=_in_order(stages.values()),
+        checks=checks,
+        lineages={variant.name: _lineage(variant, variants, checks) for variant in variants},
+        artifacts=artifacts,
+        evaluations=evaluations,
+    )
+
+
+def artifact_name(variant: Variant, *, base: str, release: str) -> str:
+    """The traceable name of what a variant ships: variant, base, adapters and release.
+
+    merged-smollm2-135m-instruct-adapter-support-v3 is the variant `merged` of release v3: the
+    adapter `support` merged into smollm2-135m-instruct.
+    """
+    base_name = base.partition("@")[0].rstrip("/").rpartition("/")[2].lower()
+    adapters = "-".join(variant.adapters)
+    return f"{variant.name.replace('@', '-on-')}-{base_name}-adapter-{adapters}-{release}"
+
+
+def _in_order(stages: Iterable[PlannedStage]) -> tuple[PlannedStage, ...]:
+    order = {"merge": 0, "quantize": 1, "evaluate": 2}
+    return tuple(sorted(stages, key=lambda planned: order[planned.stage.kind]))
+
+
+def _build_stages(
+    variant: Variant, base: Source, adapters: Mapping[str, Source], config: GateConfig
+) -> Iterator[PlannedStage]:
+    if variant.merge is None:
+        return
+    extension = extensions.find("mergers", variant.merge.name)
+    weights = {adapter.name: adapter.weight for adapter in config.candidate.adapters}
+    inputs = {"base": base.digest} | _adapter_inputs(variant, adapters)
+    inputs |= {
+        f"weight:{name}": repr(weights[name]) for name in variant.adapters if weights[name] != 1.0
+    }
+    merge = Stage(
+        kind="merge",
+        use=variant.merge,
+        inputs=inputs,
+        code=extension.code,
+        packages=versions(extension.packages),
+    )
+    label = f"merge {variant.name.partition('@')[0]}" if variant.is_bridge else None
+    yield PlannedStage(
+        stage=merge,
+        label=label or f"merge {variant.name}",
+        variant=variant.name,
+        adapters=variant.adapters,
+    )
+    if variant.quantize is None:
+        return
+    extension = extensions.find("quantizers", variant.quantize.name)
+    quantize = Stage(
+        kind="quantize",
+        use=variant.quantize,
+        inputs={"model": merge.key},
+        code=extension.code,
+        packages=versions(extension.packages),
+    )
+    yield PlannedStage(
+        stage=quantize,
+        label=f"quantize {variant.name}",
+        variant=variant.name,
+        needs={"model": merge.key},
+    )
+
+
+def _evaluate_stage(
+    variant: Variant,
+    task: Task,
+    weights: str,
+    needs: dict[str, str],
+    adapters: Mapping[str, Source],
+    config: GateConfig,
+) -> PlannedStage:
+    extension = extensions.find("backends", variant.backend.name)
+    live = variant.adapters if variant.merge is None else ()
+    inputs = {"weights": weights, "task": config.suite.files[task.name].digest}
+    if live:
+        inputs |= _adapter_inputs(variant, adapters)
+    stage = Stage(
+        kind="evaluate",
+        use=variant.backend,
+        inputs=inputs,
+        code=_evaluation_code(extension.code),
+        packages=versions(extension.packages),
+        task=task.model_copy(update={"path": None}),
+    )
+    return PlannedStage(
+        stage=stage,
+        label=f"evaluate {variant.name} {task.name}",
+        variant=variant.name,
+        needs=needs,
+        adapters=live,
+        task=task,
+    )
+
+
+def _adapter_inputs(variant: Variant, adapters: Mapping[str, Source]) -> dict[str, str]:
+    inputs = {f"adapter:{name}": adapters[name].digest for name in variant.adapters}
+    if len(variant.adapters) > 1:
+        inputs["order"] = ",".join(variant.adapters)
+    return inputs
+
+
+def _evaluation_code(backend: str) -> str:
+    files = {name: digest_file(Path(__file__).with_name(name)) for name in _EVALUATION_CODE}
+    return digest_json({"backend": backend, **files})
+
+
+def _resolve_checks(
+    config: GateConfig,
+) -> tuple[tuple[ResolvedCheck, ...], tuple[Variant, ...]]:
+    """Every check for every variant and task, and the bridges those checks call for."""
+    resolved: dict[str, ResolvedCheck] = {}
+    bridges: dict[str, Variant] = {}
+    for check in config.suite.checks:
+        tasks = check.tasks or tuple(task.name for task in config.suite.tasks)
+        for variant in _named(check.of, config.variants):
+            reference = _reference(check, variant, config.variants)
+            pairs = [(check, variant, reference)]
+            bridge = _bridge(variant, reference, config.variants)
+            if bridge is not None and bridge.name != variant.name:
+                bridges.setdefault(bridge.name, bridge)
+                runtime = _runtime_check(check, bridge, reference)
+                pairs = [(runtime, bridge, reference), (check, variant, bridge)]
+            for judged, of, against in pairs:
+                for task in tasks:
+                    one = ResolvedCheck(
+                        check=judged, variant=of.name, reference=against.name, task=task
+                    )
+                    resolved.setdefault(digest_json(one.model_dump(mode="json")), one)
+    declared = {variant.name for variant in config.variants}
+    added = tuple(bridge for name, bridge in bridges.items() if name not in declared)
+    return tuple(resolved.values()), added
+
+
+def _named(name: str, variants: tuple[Variant, ...]) -> tuple[Variant, ...]:
+    """The variant of this name, else every variant of this kind."""
+    by_name = tuple(variant for variant in variants if variant.name == name)
+    return by_name or tuple(variant for variant in variants if variant.kind == name)
+
+
+def _reference(check: Check, variant: Variant, variants: tuple[Variant, ...]) -> Variant:
+    """The variant a check compares with: of several of one kind, the one of the same lineage."""
+    found = _named(check.against, variants)
+    if len(found) > 1:
+        found = tuple(
+            other
+            for other in found
+            if other.adapters == variant.adapters and other.merge in (None, variant.merge)
+        )
+    if len(found) == 1 and found[0].name != variant.name:
+        return found[0]
+    names = ", ".join(other.name for other in found) or "none"
+    raise ConfigError(
+        f"check of {variant.name} against {check.against!r}: "
+        f"{'several variants fit' if len(found) > 1 else 'no other variant fits'} ({names})",
+        hint="name the variant in 'against'",
+    )
+
+
+def _bridge(variant: Variant, reference: Variant, variants: tuple[Variant, ...]) -> Variant | None:
+    """The merged weights in the quantized variant's runtime, where a check crosses runtimes."""
+    same_runtime = variant.backend.name == reference.backend.name
+    if same_runtime or variant.kind != "quantized" or reference.kind != "merged":
+        return None
+    unquantized = getattr(extensions.find("backends", variant.backend.name).module, "BRIDGE", None)
+    quantize = None if unquantized is None else Use.model_validate(unquantized)
+    for other in variants:
+        if (other.merge, other.quantize, other.backend.name) == (
+            reference.merge,
+            quantize,
+            variant.backend.name,
+        ):
+            return other
+    return Variant(
+        name=f"{reference.name}@{variant.backend.name}",
+        adapters=reference.adapters,
+        merge=reference.merge,
+        quantize=quantize,
+        backend=variant.backend,
+        is_bridge=True,
+    )
+
+
+def _runtime_check(check: Check, bridge: Variant, reference: Variant) -> Check:
+    """The check of a bridge: the same bound, and a margin is held in both directions.
+
+    The same weights in another runtime should do neither worse nor better.
+    """
+    at_most = check.at_most
+    if at_most is None and check.at_least is not None and check.at_least < 0:
+        at_most = -check.at_least
+    return check.model_copy(
+        update={"of": bridge.name, "against": reference.name, "at_most": at_most}
+    )
+
+
+def _lineage(
+    variant: Variant, variants: tuple[Variant, ...], checks: tuple[ResolvedCheck, ...]
+) -> tuple[str, ...]:
+    """The variants on the way to this one: adapter on base, merged, bridge, itself last."""
+    way = [
+        other.name
+        for other in variants
+        if variant.merge is not None
+        and other.name != variant.name
+        and other.adapters == variant.adapters
+        and (
+            other.kind == "adapter"
+            or (
+                other.kind == "merged" and other.merge == variant.merge and variant.kind != "merged"
+            )
+        )
+    ]
+    merged = {other.name for other in variants if other.merge is not None}
+    for one in checks:
+        if one.variant == variant.name and one.reference in merged - set(way):
+            way.append(one.reference)
+    return (*way, variant.name)
+
+
+def _require_judgement(ship: tuple[str, ...], checks: tuple[ResolvedCheck, ...]) -> None:
+    judged = {one.variant for one in checks if one.check.level == "block"}
+    for name in ship:
+        if name not in judged:
+            raise ConfigError(
+                f"{name} is to ship, but no check with level 'block' judges it",
+                hint=f"add a check with 'of: {name}' to the suite, or take it out of 'ship'",
+            )

@@ -1,0 +1,317 @@
+"""How a record reads: numbers that do not contradict the verdict, words, changed documents."""
+
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Literal, NamedTuple
+
+from gate.digest import digest_json
+from gate.records import (
+    DIFFERENCE_OF_SHARES,
+    Artifact,
+    Check,
+    CheckResult,
+    Document,
+    Estimate,
+    Outcome,
+    Record,
+    Sample,
+    Score,
+    Variant,
+    Verdict,
+)
+
+MISSING = "not measured"
+"""What stands where there is no number; never zero, never empty."""
+
+OUTCOME_WORDS: dict[Outcome, str] = {
+    "pass": "passed",
+    "fail": "failed",
+    "inconclusive": "inconclusive",
+    "error": "error",
+}
+"""Each outcome as a word, in the order in which outcomes are counted."""
+
+VERDICT_SENTENCES: dict[Verdict, str] = {
+    "promote": "may be released: every blocking check passed",
+    "block": "may not be released: a blocking check failed",
+    "inconclusive": "may not be released yet: the evidence does not decide",
+    "error": "may not be released: something could not be measured",
+}
+"""What each verdict says of a release, to be read after its name."""
+
+_MOST_DECIMALS = 20
+_UNPRINTABLE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff\u200e\u200f\u2028-\u202e\u2066-\u2069]"
+)
+
+
+class Excerpt(NamedTuple):
+    """The part of a long text that a report shows, and how many characters it leaves out."""
+
+    text: str
+    left_out: int
+
+
+class Change(NamedTuple):
+    """One document that two variants did differently on.
+
+    Attributes:
+        document_id: the document's position in the task.
+        reference: what the reference made of it.
+        candidate: what the candidate made of it.
+        direction: whether the candidate gained or lost.
+    """
+
+    document_id: int
+    reference: Sample
+    candidate: Sample
+    direction: Literal["gain", "loss"]
+
+
+def printable(text: str) -> str:
+    """The text with what terminals, XML and readers must not meet shown as U+FFFD.
+
+    Control characters (escape sequences start with one), lone surrogates, and the marks that turn
+    the direction of text; line feeds and tabs stay.
+    """
+    return _UNPRINTABLE.sub("\ufffd", text.replace("\r\n", "\n"))
+
+
+def excerpt(text: str, limit: int, *, keep: Literal["start", "end"] = "start") -> Excerpt:
+    """At most `limit` characters from the start or the end of a text."""
+    if len(text) <= limit:
+        return Excerpt(text, 0)
+    return Excerpt(text[:limit] if keep == "start" else text[-limit:], len(text) - limit)
+
+
+def one_line(text: str, limit: int) -> str:
+    """A printable text on one line of at most `limit` characters, an ellipsis for what is cut."""
+    line = " ".join(printable(text).split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def count(number: int, noun: str = "") -> str:
+    """A whole number with its noun in the right number: '1 check', '1,200 documents'."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}" if noun else f"{number:,}"
+
+
+def percent(share: float, *, decimals: int = 1, apart_from: Iterable[float] = (0.0, 1.0)) -> str:
+    """A share as '64.3 %', with more decimals where fewer would show a value it is not."""
+    return f"{_digits(_exact(share) * 100, decimals, (_exact(o) * 100 for o in apart_from))} %"
+
+
+def quantity(value: float, unit: str, *, apart_from: Iterable[float] = ()) -> str:
+    """A value in its unit, shares as percent, differences of shares as points: '-1.20 points'.
+
+    Args:
+        value: the unrounded value.
+        unit: as in Estimate.unit.
+        apart_from: values, such as bounds, that what is shown must be above, below or equal to
+            exactly as the unrounded value is.
+    """
+    shown = amount(value, unit, apart_from=apart_from)
+    return f"{shown} {_symbol(unit)}".rstrip()
+
+
+def amount(
+    value: float, unit: str, *, decimals: int | None = None, apart_from: Iterable[float] = ()
+) -> str:
+    """The number of `quantity`, without its unit; three significant digits unless told."""
+    factor = 100 if _is_share(unit) else 1
+    shown = _exact(value) * factor
+    if decimals is None:
+        decimals = 2 if factor != 1 else _decimals_for(shown, significant=3)
+    return _digits(shown, decimals, (_exact(other) * factor for other in apart_from))
+
+
+def unit_label(unit: str) -> str:
+    """The unit as a heading: 'share of documents' reads '% of documents'."""
+    if unit == DIFFERENCE_OF_SHARES:
+        return "percentage points"
+    return re.sub(r"^share\b", "%", unit)
+
+
+def short_unit(unit: str) -> str:
+    """The unit as numbers need it where a heading names it: shares keep their percent sign."""
+    if unit == DIFFERENCE_OF_SHARES:
+        return unit
+    return "share" if _is_share(unit) else ""
+
+
+def bounds(check: Check) -> tuple[float, ...]:
+    """The check's bounds, lower first; those that are set."""
+    return tuple(bound for bound in (check.at_least, check.at_most) if bound is not None)
+
+
+def bound_text(check: Check, unit: str) -> str:
+    """The check's bounds in words and unrounded: 'at least -2 % and at most 2 %'."""
+    words = (("at least", check.at_least), ("at most", check.at_most))
+    return " and ".join(
+        f"{word} {exact(bound, unit)}" for word, bound in words if bound is not None
+    )
+
+
+def exact(value: float, unit: str) -> str:
+    """A value as it was written, unrounded: '-2 points', '8 %'."""
+    number = f"{_exact(value) * (100 if _is_share(unit) else 1):f}"
+    number = number.rstrip("0").rstrip(".") if "." in number else number
+    return f"{number} {_symbol(unit)}".rstrip()
+
+
+def interval_text(estimate: Estimate, check: Check) -> str:
+    """The estimate and its interval: '-1.20 % (-2.61 to 0.10)'; digits enough for the bounds.
+
+    A unit other than percent is left to the rule or heading that stands beside it.
+    """
+    is_share = _is_share(estimate.unit)
+    width = _exact(estimate.high - estimate.low)
+    decimals = 2 if is_share else _decimals_for(width or _exact(estimate.value), significant=2)
+    value, low, high = (
+        amount(number, estimate.unit, decimals=decimals, apart_from=bounds(check))
+        for number in (estimate.value, estimate.low, estimate.high)
+    )
+    symbol = f" {_symbol(estimate.unit)}" if is_share else ""
+    return f"{value}{symbol} ({low} to {high})"
+
+
+def rule_text(result: CheckResult) -> str:
+    """What the check asks, in the unit it was measured in, or as written if it was not."""
+    if result.estimate is None:
+        return f"{result.check.compare} {result.check.bound_text}"
+    return f"{result.check.compare} {bound_text(result.check, result.estimate.unit)}"
+
+
+def score_text(score: Score | None) -> str:
+    """A variant's score on a task: a percentage that tells single documents apart, or a mean."""
+    if score is None or not score.samples:
+        return MISSING
+    if score.is_binary:
+        return percent(score.mean, decimals=max(1, len(str(len(score.samples) - 1)) - 2))
+    return amount(score.mean, "")
+
+
+def size(size_bytes: int | None) -> str:
+    """Bytes in decimal units: '271 MB'."""
+    if size_bytes is None:
+        return MISSING
+    value = float(size_bytes)
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if value < 999.5:  # noqa: PLR2004 - the next unit begins where this one rounds to 1000
+            return f"{value:.3g} {unit}"
+        value /= 1000
+    return f"{value:,.3g} TB"
+
+
+def duration(seconds: float) -> str:
+    """A time: '0.04 s', '12.3 s', '3 min 05 s', '2 h 14 min'."""
+    if seconds < 59.95:  # noqa: PLR2004 - what would read as 60.0 s is a minute
+        return f"{seconds:.1f} s" if seconds >= 1 else f"{seconds:.2g} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes_left = divmod(minutes, 60)
+    return f"{hours} h {minutes_left:02} min" if hours else f"{minutes} min {rest:02} s"
+
+
+def moment(when: datetime) -> str:
+    """A moment to the minute, in UTC: '2026-11-22 15:04 UTC'."""
+    return when.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def tally(results: Iterable[CheckResult]) -> str:
+    """How many checks had which outcome: '18 passed, 2 failed, 1 inconclusive'."""
+    outcomes = [result.outcome for result in results]
+    counts = {outcome: outcomes.count(outcome) for outcome in OUTCOME_WORDS}
+    said = [f"{counts[outcome]} {word}" for outcome, word in OUTCOME_WORDS.items()]
+    return ", ".join(words for words in said if not words.startswith("0 ")) or "no checks"
+
+
+def not_passed(record: Record) -> tuple[CheckResult, ...]:
+    """Results that did not pass: blocking ones first, failures before what is undecided."""
+    order = {"fail": 0, "error": 1, "inconclusive": 2, "pass": 3}
+    results = [result for result in record.results if result.outcome != "pass"]
+    return tuple(sorted(results, key=lambda r: (r.check.level == "warn", order[r.outcome])))
+
+
+def score_of(record: Record, variant: str, task: str) -> Score | None:
+    """How a variant did on a task; None where that was not measured."""
+    found = (s for s in record.scores if s.variant == variant and s.task == task)
+    return next(found, None)
+
+
+def artifact_of(record: Record, variant: str) -> Artifact | None:
+    """The checkpoint behind a variant; None for one served from the base and adapters as given."""
+    return next((a for a in record.artifacts if a.variant == variant), None)
+
+
+def documents_of(record: Record, task: str) -> dict[int, Document]:
+    """The documents of a task by id; empty where the record has none."""
+    corpus = next((c for c in record.corpora if c.task == task), None)
+    return {} if corpus is None else {document.id: document for document in corpus.documents}
+
+
+def lineage(variant: Variant) -> tuple[str, ...]:
+    """The steps from the base model to what is served: base, adapters, merge, quantization."""
+    steps = ["base", *(f"+ {name}" for name in variant.adapters)]
+    if variant.merge is not None:
+        steps.append(f"merge {variant.merge}")
+    if variant.quantize is not None:
+        steps.append(f"quantize {variant.quantize}")
+    return tuple(steps)
+
+
+def changes(reference: Score, candidate: Score) -> tuple[Change, ...]:
+    """Documents whose metric changed, the greatest loss first, paired by id."""
+    before = {sample.id: sample for sample in reference.samples}
+    sign = 1 if candidate.higher_is_better else -1
+    found = [
+        (sign * (after.value - before[after.id].value), before[after.id], after)
+        for after in candidate.samples
+        if after.id in before and after.value != before[after.id].value
+    ]
+    found.sort(key=lambda item: (item[0], item[2].id))
+    return tuple(
+        Change(after.id, earlier, after, "gain" if gained > 0 else "loss")
+        for gained, earlier, after in found
+    )
+
+
+def anchor(*names: str | int) -> str:
+    """A permanent id for a part of a page: 'doc-arc_easy-17'; odd names keep theirs by a hash."""
+    given = "-".join(str(name) for name in names)
+    slug = re.sub(r"[^A-Za-z0-9_.-]+", "-", given)
+    return slug if slug == given else f"{slug}-{digest_json(list(names))[:8]}"
+
+
+def _is_share(unit: str) -> bool:
+    return re.match(r"share\b", unit) is not None
+
+
+def _symbol(unit: str) -> str:
+    """What stands behind a number of this unit: %, points, or the unit itself."""
+    if unit == DIFFERENCE_OF_SHARES:
+        return "points"
+    return "%" if _is_share(unit) else unit
+
+
+def p_value(value: float) -> str:
+    """A p-value: '0.0391', and '< 0.0001' below that."""
+    return "< 0.0001" if value < 0.0001 else f"{value:.3g}"  # noqa: PLR2004
+
+
+def _exact(value: float) -> Decimal:
+    return Decimal(repr(float(value)))
+
+
+def _decimals_for(value: Decimal, *, significant: int) -> int:
+    return max(0, significant - 1 - value.adjusted()) if value else 0
+
+
+def _digits(value: Decimal, decimals: int, others: Iterable[Decimal]) -> str:
+    others = tuple(others)
+    for places in range(decimals, _MOST_DECIMALS + 1):
+        text = f"{value:,.{places}f}"
+        shown = Decimal(text.replace(",", ""))
+        if all(shown.compare(other) == value.compare(other) for other in others):
+            return text.removeprefix("-") if not shown else text
+    return f"{value:,f}"

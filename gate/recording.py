@@ -1,0 +1,181 @@
+"""From a filled store to a Record: scores read, checks judged, artifacts named."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from gate.config import GateConfig
+from gate.judge import judge, verdict_of, verdict_of_run
+from gate.plan import Plan, PlannedStage, artifact_name
+from gate.provenance import collect_provenance
+from gate.records import (
+    Artifact,
+    Corpus,
+    Evaluation,
+    Record,
+    Score,
+    Source,
+    StageRecord,
+    Variant,
+    WeightReport,
+)
+from gate.store import Finished, Store
+from gate.worker import EVALUATION_FILE, REPORT_FILE
+
+
+class Sources(NamedTuple):
+    """The base and the adapters, located and checked to fit each other."""
+
+    base: Source
+    adapters: dict[str, Source]
+
+
+class Todo(NamedTuple):
+    """The stages of a plan, split into those in the store and those to run."""
+
+    plan: Plan
+    cached: tuple[PlannedStage, ...]
+    to_run: tuple[PlannedStage, ...]
+
+
+def make_record(
+    config: GateConfig,
+    sources: Sources,
+    todo: Todo,
+    store: Store,
+    *,
+    failures: Mapping[str, str],
+) -> Record:
+    """The record of a run whose stages are in the store or among the failures.
+
+    Args:
+        config: what was asked.
+        sources: the base and adapters it was asked of.
+        todo: the plan, and which of its stages had been there before.
+        store: where the outputs are.
+        failures: {stage key: why it failed}.
+    """
+    plan = todo.plan
+    evaluations = _read_evaluations(plan, store)
+    corpora = _corpora(config, evaluations)
+    scores = {pair: _score(pair[0], one) for pair, one in evaluations.items()}
+    failed = {
+        (variant, task): failures.get(key, "it was not run")
+        for variant, tasks in plan.evaluations.items()
+        for task, key in tasks.items()
+        if (variant, task) not in evaluations
+    }
+    results = judge(plan.checks, scores, corpora, failed)
+    verdicts = tuple(
+        verdict_of(variant.name, plan.lineages[variant.name], results)
+        for variant in plan.variants
+        if variant.merge is not None and not variant.is_bridge
+    )
+    artifacts = tuple(_artifacts(config, plan, store))
+    return Record(
+        release=config.release,
+        candidate=config.candidate,
+        suite=config.suite.name,
+        suite_digest=config.suite.digest,
+        base=sources.base,
+        adapters=sources.adapters,
+        variants=plan.variants,
+        ship=config.ship,
+        tasks=tuple(
+            task.model_copy(update={"path": task.path and Path(task.path).name})
+            for task in config.suite.tasks
+        ),
+        corpora=tuple(corpora.values()),
+        scores=tuple(scores.values()),
+        artifacts=artifacts,
+        results=results,
+        verdicts=verdicts,
+        verdict=verdict_of_run([one for one in verdicts if one.variant in config.ship]),
+        stages=tuple(_stage_records(todo, store, failures)),
+        provenance=collect_provenance(
+            {name for planned in plan.stages for name in planned.stage.packages},
+            root=config.path.parent,
+        ),
+        warnings=tuple(
+            f"{artifact.variant}: {warning}"
+            for artifact in artifacts
+            for warning in artifact.report.warnings
+        ),
+    )
+
+
+def _read_evaluations(plan: Plan, store: Store) -> dict[tuple[str, str], Evaluation]:
+    stages = {planned.stage.key: planned.stage for planned in plan.stages}
+    found = {}
+    for variant, tasks in plan.evaluations.items():
+        for task, key in tasks.items():
+            file = store.path(stages[key]) / EVALUATION_FILE
+            if file.is_file():
+                found[variant, task] = Evaluation.model_validate_json(file.read_bytes())
+    return found
+
+
+def _corpora(
+    config: GateConfig, evaluations: Mapping[tuple[str, str], Evaluation]
+) -> dict[str, Corpus]:
+    """The documents of each task, as the first variant that was evaluated saw them."""
+    corpora: dict[str, Corpus] = {}
+    for task in config.suite.tasks:
+        for (_, name), evaluation in evaluations.items():
+            if name == task.name:
+                corpora[name] = Corpus(task=name, documents=evaluation.documents)
+                break
+    return corpora
+
+
+def _score(variant: str, evaluation: Evaluation) -> Score:
+    return Score(
+        variant=variant,
+        task=evaluation.task,
+        metric=evaluation.metric,
+        higher_is_better=evaluation.higher_is_better,
+        is_binary=evaluation.is_binary,
+        samples=evaluation.samples,
+    )
+
+
+def _artifacts(config: GateConfig, plan: Plan, store: Store) -> Iterator[Artifact]:
+    stages = {planned.stage.key: planned for planned in plan.stages}
+    for variant in plan.variants:
+        key = plan.artifacts.get(variant.name)
+        finished = store.find(stages[key].stage) if key else None
+        if key and finished:
+            yield _artifact(variant, finished, store.path(stages[key].stage), config)
+
+
+def _artifact(variant: Variant, finished: Finished, path: Path, config: GateConfig) -> Artifact:
+    report = WeightReport.model_validate_json(path.with_name(REPORT_FILE).read_bytes())
+    method = " -> ".join(str(use) for use in (variant.merge, variant.quantize) if use)
+    return Artifact(
+        variant=variant.name,
+        name=artifact_name(variant, base=config.candidate.base, release=config.release),
+        path=str(path),
+        digest=finished.digest,
+        size_bytes=finished.size_bytes,
+        made_at=finished.finished_at,
+        seconds=finished.cost.seconds,
+        method=method,
+        report=report,
+    )
+
+
+def _stage_records(todo: Todo, store: Store, failures: Mapping[str, str]) -> Iterator[StageRecord]:
+    cached = {planned.stage.key for planned in todo.cached}
+    for planned in todo.plan.stages:
+        stage = planned.stage
+        finished = store.find(stage)
+        yield StageRecord(
+            key=stage.key,
+            kind=stage.kind,
+            label=planned.label,
+            is_cached=stage.key in cached,
+            seconds=finished.cost.seconds if finished else 0.0,
+            peak_memory_bytes=finished.cost.peak_memory_bytes if finished else None,
+            packages=stage.packages,
+            error=failures.get(stage.key),
+        )

@@ -1,0 +1,284 @@
+"""report.html: one self-contained page with the verdict, the evidence and where it came from."""
+
+import base64
+import hashlib
+import math
+import re
+from collections.abc import Iterable
+from itertools import groupby
+from typing import Literal, NamedTuple
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from gate import presentation
+from gate.presentation import Change
+from gate.records import CheckResult, Document, Estimate, Record, Sample, Score
+
+MOST_CHANGES = 50
+"""Changed documents shown for a task and pair of variants; record.json has them all."""
+
+
+class Bound(NamedTuple):
+    """A bound as a line in the figure, with its label placed where the page has room for it."""
+
+    x: float
+    label: str
+    text_anchor: Literal["start", "middle", "end"]
+
+
+class Tick(NamedTuple):
+    """A labelled place on a figure's axis."""
+
+    x: float
+    label: str
+
+
+class Row(NamedTuple):
+    """One check result in the figure; the places are None where nothing was measured."""
+
+    number: int
+    result: CheckResult
+    low_x: float | None
+    value_x: float | None
+    high_x: float | None
+
+
+class Panel(NamedTuple):
+    """The results of one check in one unit, drawn on one axis from 0 to 100.
+
+    Attributes:
+        result: any result of the check, to name it by.
+        unit: what the axis counts; empty where nothing was measured.
+        bounds: the bounds' lines.
+        allowed_x: where the region within the bounds begins and ends.
+        zero_x: where no difference lies; None where that is off the axis.
+        ticks: labelled places.
+        rows: one a result.
+    """
+
+    result: CheckResult
+    unit: str
+    bounds: tuple[Bound, ...]
+    allowed_x: tuple[float, float]
+    zero_x: float | None
+    ticks: tuple[Tick, ...]
+    rows: tuple[Row, ...]
+
+
+class Pair(NamedTuple):
+    """What changed on a task between a reference and a candidate."""
+
+    reference: str
+    candidate: str
+    gains: int
+    losses: int
+    shown: tuple[Change, ...]
+    left_out: int
+
+
+class Answer(NamedTuple):
+    """What one or several variants made of a document."""
+
+    variants: tuple[str, ...]
+    sample: Sample
+
+
+class Dossier(NamedTuple):
+    """A changed document with every variant's answer to it."""
+
+    id: int
+    document: Document | None
+    answers: tuple[Answer, ...]
+
+
+class TaskChanges(NamedTuple):
+    """The pairs of variants compared on a task, and the documents that changed between them.
+
+    Attributes:
+        task: the task's name.
+        right: the value of a right answer; None where the metric is not binary.
+        pairs: the pairs of variants, in the order of their checks.
+        documents: the task's documents by id.
+        dossiers: every document shown for a pair.
+    """
+
+    task: str
+    right: float | None
+    pairs: tuple[Pair, ...]
+    documents: dict[int, Document]
+    dossiers: tuple[Dossier, ...]
+
+
+def render(record: Record) -> str:
+    """The record as one HTML page that loads nothing and can be read without its script."""
+    environment = _environment()
+    style, script = (_asset(environment, name) for name in ("report.css", "report.js"))
+    return environment.get_template("report.html.j2").render(
+        record=record,
+        style=Markup(style),
+        script=Markup(script),
+        policy=(
+            f"default-src 'none'; style-src '{_hash_source(style)}'; "
+            f"script-src '{_hash_source(script)}'; base-uri 'none'; form-action 'none'"
+        ),
+        panels=tuple(draw_panels(record)),
+        changes=tuple(_task_changes(record)),
+        say=presentation,
+    )
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("gate.renderers"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_finalize,
+    )
+    environment.filters["typeset"] = _typeset
+    return environment
+
+
+def _finalize(value: object) -> object:
+    is_untrusted = isinstance(value, str) and not isinstance(value, Markup)
+    return presentation.printable(str(value)) if is_untrusted else value
+
+
+def _typeset(text: str) -> str:
+    """Numbers with a minus sign for the hyphen, and not parted from their percent sign."""
+    text = re.sub(r"(?<![\w.])-(?=\d)", "\N{MINUS SIGN}", text)
+    return re.sub(r"(?<=\d) %", "\N{NO-BREAK SPACE}%", text)
+
+
+def _asset(environment: Environment, name: str) -> str:
+    if environment.loader is None:
+        return ""
+    return environment.loader.get_source(environment, name)[0]
+
+
+def _hash_source(text: str) -> str:
+    """A Content-Security-Policy source that allows exactly this inline text."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def draw_panels(record: Record) -> Iterable[Panel]:
+    """The figure: a panel for each check and unit, in the order of the results."""
+    numbered = list(enumerate(record.results, start=1))
+    units: dict[str, str] = {}
+    for _, result in numbered:
+        if result.estimate is not None:
+            units.setdefault(result.check.model_dump_json(), result.estimate.unit)
+
+    def place(item: tuple[int, CheckResult]) -> tuple[str, str]:
+        check = item[1].check.model_dump_json()
+        estimate = item[1].estimate
+        return check, estimate.unit if estimate else units.get(check, "")
+
+    order = {key: index for index, key in reversed(list(enumerate(map(place, numbered))))}
+    for (_, unit), items in groupby(sorted(numbered, key=lambda i: order[place(i)]), key=place):
+        yield _panel(tuple(items), unit)
+
+
+def _panel(items: tuple[tuple[int, CheckResult], ...], unit: str) -> Panel:
+    first = items[0][1]
+    check = first.check
+    low, high = _domain(presentation.bounds(check), [r.estimate for _, r in items if r.estimate])
+
+    def x(value: float | None, otherwise: float) -> float:
+        return otherwise if value is None else round(100 * (value - low) / (high - low), 2)
+
+    def row(number: int, result: CheckResult) -> Row:
+        if (e := result.estimate) is None:
+            return Row(number, result, None, None, None)
+        return Row(number, result, x(e.low, 0), x(e.value, 0), x(e.high, 0))
+
+    limits = (("at_least", check.at_least), ("at_most", check.at_most))
+    return Panel(
+        result=first,
+        unit=unit,
+        bounds=tuple(_bound(x(b, 0), side, b, unit) for side, b in limits if b is not None),
+        allowed_x=(max(0.0, x(check.at_least, 0)), min(100.0, x(check.at_most, 100))),
+        zero_x=x(0.0, 0) if low <= 0 <= high else None,
+        ticks=tuple(Tick(x(t, 0), label) for t, label in _ticks(low, high, unit)),
+        rows=tuple(row(number, result) for number, result in items),
+    )
+
+
+def _domain(bounds: Iterable[float], estimates: Iterable[Estimate]) -> tuple[float, float]:
+    """What an axis spans: every bound and interval, and zero if it is near."""
+    values = [*bounds, *(end for e in estimates for end in (e.low, e.value, e.high))] or [0.0]
+    low, high = min(values), max(values)
+    reach = (high - low) or abs(high) or 1.0
+    if low - reach / 4 <= 0 <= high + reach / 4:
+        low, high = min(low, 0.0), max(high, 0.0)
+    margin = 0.08 * ((high - low) or 1.0)
+    return low - margin, high + margin
+
+
+def _bound(x: float, side: str, value: float, unit: str) -> Bound:
+    word = "at least" if side == "at_least" else "at most"
+    is_left, is_right = x < 30, x > 70  # noqa: PLR2004 - where a centred label would be cut off
+    text_anchor: Literal["start", "middle", "end"] = (
+        "start" if is_left else "end" if is_right else "middle"
+    )
+    return Bound(
+        x, f"{word} {presentation.exact(value, presentation.short_unit(unit))}", text_anchor
+    )
+
+
+def _ticks(low: float, high: float, unit: str) -> Iterable[tuple[float, str]]:
+    """Three to six round numbers between the ends of an axis."""
+    magnitude = 10.0 ** math.floor(math.log10((high - low) / 3))
+    step = max(s for s in (1, 2, 5) if s * magnitude <= (high - low) / 3) * magnitude
+    for index in range(math.ceil(low / step), math.floor(high / step) + 1):
+        value = float(f"{index * step:.12g}")
+        yield value, presentation.exact(value, presentation.short_unit(unit))
+
+
+def _task_changes(record: Record) -> Iterable[TaskChanges]:
+    for task in record.tasks:
+        compared = {(r.reference, r.variant): None for r in record.results if r.task == task.name}
+        pairs = tuple(
+            pair for names in compared if (pair := _pair(record, task.name, *names)) is not None
+        )
+        scores = [score for score in record.scores if score.task == task.name]
+        if pairs:
+            changed = {change.document_id for pair in pairs for change in pair.shown}
+            right = float(scores[0].higher_is_better) if scores[0].is_binary else None
+            documents = presentation.documents_of(record, task.name)
+            dossiers = tuple(_dossiers(scores, documents, changed))
+            yield TaskChanges(task.name, right, pairs, documents, dossiers)
+
+
+def _pair(record: Record, task: str, reference: str, candidate: str) -> Pair | None:
+    before = presentation.score_of(record, reference, task)
+    after = presentation.score_of(record, candidate, task)
+    if before is None or after is None:
+        return None
+    found = presentation.changes(before, after)
+    losses = sum(change.direction == "loss" for change in found)
+    shown = found[:MOST_CHANGES]
+    return Pair(reference, candidate, len(found) - losses, losses, shown, len(found) - len(shown))
+
+
+def _dossiers(
+    scores: Iterable[Score], documents: dict[int, Document], ids: set[int]
+) -> Iterable[Dossier]:
+    samples = {s.variant: {x.id: x for x in s.samples if x.id in ids} for s in scores}
+    for document_id in sorted(ids):
+        said = (
+            (name, found[document_id]) for name, found in samples.items() if document_id in found
+        )
+        yield Dossier(document_id, documents.get(document_id), _answers(said))
+
+
+def _answers(said: Iterable[tuple[str, Sample]]) -> tuple[Answer, ...]:
+    """The variants' answers; those that gave the very same one stand together."""
+    together: dict[tuple[object, ...], Answer] = {}
+    for variant, sample in said:
+        key = (sample.answer, sample.value, sample.loglikelihoods)
+        names = together[key].variants if key in together else ()
+        together[key] = Answer((*names, variant), sample)
+    return tuple(together.values())

@@ -1,0 +1,98 @@
+"""junit.xml: one test case a check result, so that a CI system shows what did not pass.
+
+A check that only warns never fails its test case: its finding stands in system-out. One more test
+case carries the verdict, so that the file is red exactly when the release may not go out.
+"""
+
+from collections import Counter
+from xml.etree.ElementTree import Element, SubElement, indent, tostring
+
+from gate.presentation import (
+    MISSING,
+    OUTCOME_WORDS,
+    VERDICT_SENTENCES,
+    interval_text,
+    printable,
+    rule_text,
+    tally,
+)
+from gate.records import CheckResult, Record, Verdict
+
+
+def render(record: Record) -> str:
+    """The record as JUnit XML, without the characters that XML cannot hold."""
+    root = Element("testsuites", name=printable(record.release))
+    checks = SubElement(root, "testsuite", name=printable(f"{record.release} checks"))
+    properties = SubElement(checks, "properties")
+    for key, value in (
+        ("verdict", record.verdict),
+        ("suite", record.suite),
+        ("suite_digest", record.suite_digest),
+        ("created_at", record.provenance.created_at.isoformat()),
+        ("gate_version", record.provenance.gate_version),
+    ):
+        SubElement(properties, "property", name=key, value=printable(value))
+    seen: Counter[str] = Counter()
+    for result in record.results:
+        name = case_name(result)
+        seen[name] += 1
+        unique = name if seen[name] == 1 else f"{name}#{seen[name]}"
+        _add_case(checks, unique, result)
+    verdict = SubElement(root, "testsuite", name=printable(f"{record.release} verdict"))
+    _add_verdict(verdict, record)
+    for suite in (checks, verdict):
+        _count(suite, suite)
+    _count(root, root)
+    indent(root)
+    return f'<?xml version="1.0" encoding="utf-8"?>\n{tostring(root, encoding="unicode")}\n'
+
+
+def case_name(result: CheckResult) -> str:
+    """A check result as a test's name: 'q4_k_m-vs-merged[desk_intent]:delta'."""
+    return printable(
+        f"{result.variant}-vs-{result.reference}[{result.task}]:{result.check.compare.name}"
+    )
+
+
+def _add_case(suite: Element, name: str, result: CheckResult) -> None:
+    case = SubElement(suite, "testcase", classname=printable(f"gate.{result.variant}"), name=name)
+    details = _details(result)
+    if result.outcome != "pass" and result.check.level == "warn":
+        found = f"warning, {OUTCOME_WORDS[result.outcome]}: {printable(result.reason)}"
+        SubElement(case, "system-out").text = f"{found}\n{details}"
+    elif result.outcome == "pass":
+        SubElement(case, "system-out").text = details
+    else:
+        _add_problem(case, result.outcome, printable(result.reason), details)
+
+
+def _add_verdict(suite: Element, record: Record) -> None:
+    case = SubElement(suite, "testcase", classname="gate", name="verdict")
+    sentence = f"{record.release} {VERDICT_SENTENCES[record.verdict]}"
+    types: dict[Verdict, str] = {"block": "fail", "inconclusive": "inconclusive", "error": "error"}
+    if record.verdict in types:
+        _add_problem(
+            case, types[record.verdict], printable(sentence), f"checks: {tally(record.results)}"
+        )
+
+
+def _add_problem(case: Element, kind: str, message: str, details: str) -> None:
+    tag = "error" if kind == "error" else "failure"
+    SubElement(case, tag, type=kind, message=message).text = details
+
+
+def _details(result: CheckResult) -> str:
+    estimate = result.estimate
+    if estimate is None:
+        return printable(f"rule: {rule_text(result)}\nestimate: {MISSING}")
+    return printable(
+        f"rule: {rule_text(result)}\n"
+        f"estimate: {interval_text(estimate, result.check)}, {estimate.unit}\n"
+        f"n: {estimate.n}\nmethod: {estimate.method}"
+    )
+
+
+def _count(element: Element, within: Element) -> None:
+    """Write the numbers of cases, failures and errors that readers of JUnit expect."""
+    for attribute, tag in (("tests", "testcase"), ("failures", "failure"), ("errors", "error")):
+        element.set(attribute, str(sum(1 for _ in within.iter(tag))))

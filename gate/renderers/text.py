@@ -1,0 +1,118 @@
+"""What the terminal says at the end of a run: verdict, scores, and what did not pass."""
+
+import textwrap
+from collections.abc import Iterable
+
+from gate.presentation import (
+    MISSING,
+    OUTCOME_WORDS,
+    VERDICT_SENTENCES,
+    artifact_of,
+    count,
+    interval_text,
+    not_passed,
+    one_line,
+    rule_text,
+    score_of,
+    score_text,
+    size,
+    tally,
+)
+from gate.records import CheckResult, Record
+
+COLUMNS = 100
+"""No line is longer."""
+
+_NAME_COLUMNS = 24
+
+
+def render(record: Record) -> str:
+    """The record as plain text of at most 100 columns, without colour or escape sequences."""
+    blocks = [
+        _filled(f"{record.release}: {record.verdict.upper()}"),
+        _filled(f"This candidate {VERDICT_SENTENCES[record.verdict]}."),
+        "\n".join(_verdicts(record)),
+        "\n\n".join(_tables(record)),
+        "\n".join(_open_checks(record)),
+        "\n".join(_filled(f"note: {warning}", hang=6) for warning in record.warnings),
+    ]
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _verdicts(record: Record) -> Iterable[str]:
+    for found in record.verdicts:
+        reasons = found.reasons or ("no reason was recorded",)
+        yield _filled(f"{one_line(found.variant, _NAME_COLUMNS)}: {found.verdict}", indent=2)
+        yield from (_filled(f"- {reason}", indent=4, hang=2) for reason in reasons)
+
+
+def _tables(record: Record) -> Iterable[str]:
+    """Variants by tasks: as many tasks side by side as fit, then the next ones below."""
+    names = [
+        ("* " if variant.name in record.ship else "  ") + one_line(variant.name, _NAME_COLUMNS)
+        for variant in record.variants
+    ]
+    columns = [("variant", "", *names), ("kind", "", *(v.kind for v in record.variants))]
+    for task in record.tasks:
+        scores = (score_text(score_of(record, v.name, task.name)) for v in record.variants)
+        heading = one_line(task.name, _NAME_COLUMNS), one_line(task.metric, _NAME_COLUMNS)
+        columns.append((*heading, *scores))
+    artifacts = (artifact_of(record, variant.name) for variant in record.variants)
+    columns.append(("on disk", "", *(size(a.size_bytes) if a else MISSING for a in artifacts)))
+    fixed, rest = columns[:2], columns[2:]
+    while rest:
+        taken = [rest.pop(0)]
+        while rest and _width([*fixed, *taken, rest[0]]) <= COLUMNS:
+            taken.append(rest.pop(0))
+        yield _aligned([*fixed, *taken])
+    if record.ship:
+        yield "* up for release"
+
+
+def _width(columns: list[tuple[str, ...]]) -> int:
+    return sum(max(map(len, column)) for column in columns) + 2 * (len(columns) - 1)
+
+
+def _aligned(columns: list[tuple[str, ...]]) -> str:
+    widths = [max(map(len, column)) for column in columns]
+    rows = zip(*columns, strict=True)
+    lines = (
+        "  ".join(
+            cell.rjust(width) if place > 1 else cell.ljust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    )
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _open_checks(record: Record) -> Iterable[str]:
+    results = not_passed(record)
+    yield _filled(f"{count(len(record.results), 'check')}: {tally(record.results)}")
+    for result in results:
+        yield from _finding(result)
+
+
+def _finding(result: CheckResult) -> Iterable[str]:
+    warns = ", warns only" if result.check.level == "warn" else ""
+    yield _filled(
+        f"{OUTCOME_WORDS[result.outcome]}{warns}: {result.variant} vs {result.reference} on "
+        f"{result.task}: {rule_text(result)}",
+        indent=2,
+        hang=2,
+    )
+    if result.estimate is not None:
+        found = interval_text(result.estimate, result.check)
+        yield _filled(f"{found}, n = {count(result.estimate.n)}", indent=6)
+    yield _filled(result.reason, indent=6)
+
+
+def _filled(text: str, *, indent: int = 0, hang: int = 0) -> str:
+    line = one_line(text, 20 * COLUMNS)
+    return textwrap.fill(
+        line,
+        COLUMNS,
+        initial_indent=" " * indent,
+        subsequent_indent=" " * (indent + hang),
+        break_on_hyphens=False,
+    )

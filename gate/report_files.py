@@ -1,0 +1,105 @@
+"""A record's files: record.json, the reports rendered from it, links to the artifacts."""
+
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from pydantic import BaseModel, ValidationError
+
+from gate import extensions
+from gate.errors import RecordError, StageError
+from gate.records import SCHEMA_VERSION, Artifact, Record
+
+RECORD_FILE = "record.json"
+_REPORTS = {"report.html": "html", "summary.md": "markdown", "junit.xml": "junit"}
+
+
+class _Versioned(BaseModel):
+    """Just enough of a record to know whether the rest can be read."""
+
+    schema_version: int
+
+
+def read_record(path: Path) -> Record:
+    """The record in a file, or in the record.json of a run's directory.
+
+    Raises:
+        RecordError: missing, truncated, not a record, or of another schema version.
+    """
+    file = path / RECORD_FILE if path.is_dir() else path
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise RecordError(f"cannot read {file}: {error.strerror or error}") from error
+    try:
+        _check_version(file, content)
+        return Record.model_validate_json(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        problem = f"{where}: {first['msg']}" if where else first["msg"]
+        raise RecordError(f"{file} is not a record: {problem}") from error
+
+
+def _check_version(file: Path, content: bytes) -> None:
+    version = _Versioned.model_validate_json(content).schema_version
+    if version != SCHEMA_VERSION:
+        raise RecordError(
+            f"{file} is a record of schema version {version}",
+            hint=f"this gate reads schema version {SCHEMA_VERSION}: install a newer mergegate",
+        )
+
+
+def render(record: Record, name: str) -> str:
+    """A record as text, by the name of a renderer."""
+    return str(extensions.find("renderers", name).function(record))
+
+
+def write_reports(record: Record, directory: Path) -> None:
+    """Write every report of a record into a directory, each file whole or not at all."""
+    for file, renderer in _REPORTS.items():
+        _write_whole(directory / file, render(record, renderer))
+
+
+def write_run(record: Record, reports: Path) -> Path:
+    """Make <reports>/<release>/<run>/ whole, by one rename.
+
+    Raises:
+        StageError: the folder cannot be written.
+    """
+    moment = record.provenance.created_at.strftime("%Y%m%dT%H%M%SZ")
+    try:
+        release = reports / record.release
+        release.mkdir(parents=True, exist_ok=True)
+        directory = _unused(release, moment)
+        fresh = directory.with_name(f".{directory.name}")
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir()
+        (fresh / RECORD_FILE).write_text(record.model_dump_json(indent=1), encoding="utf-8")
+        write_reports(record, fresh)
+        _link_artifacts(record.artifacts, fresh / "artifacts")
+        fresh.rename(directory)
+    except OSError as error:
+        raise StageError(f"cannot write the reports: {error}") from error
+    return directory
+
+
+def _unused(release: Path, moment: str) -> Path:
+    numbered: Iterable[str] = (f"{moment}-{count}" for count in range(2, 1000))
+    for name in (moment, *numbered):
+        if not (release / name).exists():
+            return release / name
+    raise StageError(f"{release} has a thousand runs of one second")
+
+
+def _link_artifacts(artifacts: Sequence[Artifact], folder: Path) -> None:
+    """Give each artifact its traceable name, as a link to its place in the store."""
+    folder.mkdir()
+    for artifact in artifacts:
+        (folder / artifact.name).symlink_to(Path(artifact.path).resolve())
+
+
+def _write_whole(file: Path, text: str) -> None:
+    fresh = file.with_name(f".{file.name}")
+    fresh.write_text(text, encoding="utf-8")
+    fresh.replace(file)

@@ -1,0 +1,187 @@
+"""One run, as a line: locate, plan, fill the store, read scores, judge, record, report."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from gate.config import GateConfig
+from gate.errors import ConfigError
+from gate.executors.local import execute
+from gate.plan import PlannedStage, make_plan
+from gate.recording import Sources, Todo, make_record
+from gate.records import LocalAdapter, Record, Source
+from gate.report_files import write_run
+from gate.sources import SourceKind, check_fit, locate
+from gate.store import OUTPUT, StageCost, Store
+from gate.worker import Batch, Done, Event, Failed, Job, RunBatch, run_in_child
+
+
+class FinishedRun(NamedTuple):
+    """A record and the directory its reports were written to."""
+
+    record: Record
+    directory: Path
+
+
+class Watcher:
+    """What a run tells while it goes; this one stays silent."""
+
+    def planned(self, todo: Todo) -> None:
+        """The plan is made; nothing has run yet."""
+
+    def event(self, planned: PlannedStage, event: Event) -> None:
+        """A stage began, moved on, ended or failed."""
+
+    def say(self, sentence: str) -> None:
+        """Something a person should know now."""
+
+
+def locate_sources(config: GateConfig, store: Store) -> Sources:
+    """Find and fingerprint the base and adapters of a config, and see that they fit.
+
+    Raises:
+        SourceError: missing, unreadable, refused, or made for another base.
+    """
+
+    def find(given: str, kind: SourceKind) -> Source:
+        return locate(
+            given,
+            root=config.path.parent,
+            kind=kind,
+            allow_pickle=config.allow_pickle,
+            trust_remote_code=config.trust_remote_code,
+            file_digest=store.file_digest,
+        )
+
+    base = find(config.candidate.base, "base")
+    adapters = {one.name: find(one.source, "adapter") for one in config.candidate.adapters}
+    for adapter in adapters.values():
+        check_fit(base, adapter)
+    store.file_digest.save()
+    return Sources(base, adapters)
+
+
+def look_up(config: GateConfig, sources: Sources, store: Store) -> Todo:
+    """The plan of a config, and which of its stages the store already has."""
+    plan = make_plan(config, sources.base, sources.adapters)
+    cached = tuple(planned for planned in plan.stages if store.find(planned.stage) is not None)
+    to_run = tuple(planned for planned in plan.stages if planned not in cached)
+    return Todo(plan, cached, to_run)
+
+
+def run_gate(
+    config: GateConfig,
+    *,
+    store: Store,
+    reports: Path,
+    watcher: Watcher | None = None,
+    run_batch: RunBatch = run_in_child,
+) -> FinishedRun:
+    """Run whatever the store does not have, judge every check, and write the reports.
+
+    Args:
+        config: what `load_config` gave.
+        store: where stage outputs are kept.
+        reports: the folder in which <release>/<run>/ is made.
+        watcher: is told what happens.
+        run_batch: how a batch is run; a child process unless a test says otherwise.
+
+    Raises:
+        ConfigError: the input is wrong; nothing was judged.
+        StoreError: the store cannot be used.
+        KeyboardInterrupt: the user stopped it; finished stages are kept.
+    """
+    watcher = watcher or Watcher()
+    with store.lock(on_wait=watcher.say):
+        sources = locate_sources(config, store)
+        for source in (sources.base, *sources.adapters.values()):
+            store.remember(source)
+        todo = look_up(config, sources, store)
+        watcher.planned(todo)
+        filling = _Filling(config, sources, store, todo, watcher, run_batch)
+        execute(filling.batches(), run=filling.run)
+        record = make_record(config, sources, todo, store, failures=filling.failures)
+        return FinishedRun(record, write_run(record, reports))
+
+
+class _Filling:
+    """Fills the store with the stages of a plan, batch by batch, and remembers what failed."""
+
+    def __init__(
+        self,
+        config: GateConfig,
+        sources: Sources,
+        store: Store,
+        todo: Todo,
+        watcher: Watcher,
+        run_batch: RunBatch,
+    ) -> None:
+        self.failures: dict[str, str] = {}
+        self._config = config
+        self._sources = sources
+        self._store = store
+        self._todo = todo
+        self._watcher = watcher
+        self._run_batch = run_batch
+        self._planned = {planned.stage.key: planned for planned in todo.plan.stages}
+
+    def batches(self) -> Iterator[tuple[PlannedStage, ...]]:
+        """The stages to run, those that share a loaded model together."""
+        groups: dict[str, list[PlannedStage]] = {}
+        for planned in self._todo.to_run:
+            stage = planned.stage
+            shared = stage.key
+            if stage.kind == "evaluate":
+                inputs = {role: one for role, one in stage.inputs.items() if role != "task"}
+                shared = stage.model_copy(update={"inputs": inputs, "task": None}).key
+            groups.setdefault(shared, []).append(planned)
+        yield from (tuple(group) for group in groups.values())
+
+    def run(self, group: tuple[PlannedStage, ...]) -> None:
+        """Run one batch, unless what it needs has failed."""
+        for key in group[0].needs.values():
+            if key in self.failures:
+                for planned in group:
+                    self.failures[planned.stage.key] = (
+                        f"it needs '{self._planned[key].label}', which failed"
+                    )
+                return
+        batch = Batch(
+            jobs=tuple(self._job(planned) for planned in group),
+            options={
+                "trust_remote_code": self._config.trust_remote_code,
+                "allow_pickle": self._config.allow_pickle,
+            },
+        )
+        log = self._store.root / "logs" / f"{group[0].stage.key}.log"
+        self._run_batch(batch, log, self._follow)
+
+    def _job(self, planned: PlannedStage) -> Job:
+        needed = [self._planned[key].stage for key in planned.needs.values()]
+        model = self._store.path(needed[0]) if needed else Path(self._sources.base.path)
+        weights = {one.name: one.weight for one in self._config.candidate.adapters}
+        return Job(
+            stage=planned.stage,
+            label=planned.label,
+            model=str(model),
+            adapters=tuple(
+                LocalAdapter(
+                    name=name, path=Path(self._sources.adapters[name].path), weight=weights[name]
+                )
+                for name in planned.adapters
+            ),
+            task=planned.task,
+            out=str(self._store.workspace(planned.stage) / OUTPUT),
+        )
+
+    def _follow(self, event: Event) -> None:
+        planned = self._planned[event.key]
+        if isinstance(event, Done):
+            cost = StageCost(seconds=event.seconds, peak_memory_bytes=event.peak_memory_bytes)
+            self._store.commit(planned.stage, label=planned.label, cost=cost)
+        if isinstance(event, Failed):
+            if event.exit_status == ConfigError.exit_status:
+                raise ConfigError(f"{planned.label}: {event.problem}", hint=event.hint)
+            hint = f" ({event.hint})" if event.hint else ""
+            self.failures[event.key] = f"{event.problem}{hint}"
+        self._watcher.event(planned, event)

@@ -1,0 +1,280 @@
+"""Finished stage outputs by key: whole or absent, locked, prunable."""
+
+import errno
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import NamedTuple
+
+from filelock import FileLock, Timeout
+from pydantic import ValidationError
+
+from gate.digest import DigestMemo, digest_manifest, digest_tree
+from gate.errors import StoreError
+from gate.records import Noun, Source, Stage
+
+OUTPUT = "output"
+"""The folder inside a finished stage that holds what it gave."""
+
+_STAGE_FILE = "stage.json"
+
+
+class StageCost(Noun):
+    """What a stage took: seconds of wall clock, and the largest resident set of its child."""
+
+    seconds: float
+    peak_memory_bytes: int | None
+
+
+class Finished(Noun):
+    """A stage in the store.
+
+    Attributes:
+        stage: what it was made from.
+        label: what people called it when it ran.
+        cost: what it took.
+        digest: content id of its output.
+        size_bytes: bytes of its output.
+        finished_at: when it was committed, in UTC.
+    """
+
+    stage: Stage
+    label: str
+    cost: StageCost
+    digest: str
+    size_bytes: int
+    finished_at: datetime
+
+
+class Pruned(NamedTuple):
+    """What a prune removed: stages by label, and the bytes that are free again."""
+
+    labels: tuple[str, ...]
+    size_bytes: int
+
+
+class Store:
+    """A directory of finished stages: store/<kind>/<key>/{stage.json, output/}.
+
+    A stage's directory appears by one rename, after its output and stage.json are on disk: what
+    is found under a key is whole.
+    """
+
+    def __init__(self, root: Path) -> None:
+        """Use the directory `root`, which is made when something is first written."""
+        self.root = root
+        self.file_digest = DigestMemo(root / "files.json")
+
+    @contextmanager
+    def lock(self, *, on_wait: Callable[[str], None]) -> Iterator[None]:
+        """Hold the store for this run; wait for another run that holds it, saying so once.
+
+        Raises:
+            StoreError: the store's folder cannot be made or written.
+        """
+        with _storing(self.root):
+            self.root.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.root / "lock")
+        with _storing(self.root):
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                on_wait(f"waiting for the store {self.root}: another run is using it")
+                lock.acquire()
+        try:
+            shutil.rmtree(self.root / "tmp", ignore_errors=True)
+            yield
+        finally:
+            lock.release()
+
+    def path(self, stage: Stage) -> Path:
+        """Where a stage's output lies once it is finished."""
+        return self._directory(stage) / OUTPUT
+
+    def find(self, stage: Stage) -> Finished | None:
+        """The finished stage of this key, or None.
+
+        Raises:
+            StoreError: the entry is there but cannot be read: someone changed it by hand.
+        """
+        file = self._directory(stage) / _STAGE_FILE
+        if not file.is_file():
+            return None
+        try:
+            finished = Finished.model_validate_json(file.read_bytes())
+        except (OSError, ValidationError) as error:
+            raise StoreError(
+                f"{file} is damaged: {error}", hint=f"delete {file.parent} and run again"
+            ) from error
+        with suppress(OSError):
+            os.utime(file)
+        return finished
+
+    def workspace(self, stage: Stage) -> Path:
+        """A fresh folder for a stage to write into; nothing there counts until `commit`.
+
+        Raises:
+            StoreError: the folder cannot be made.
+        """
+        folder = self.root / "tmp" / stage.key
+        with _storing(self.root):
+            shutil.rmtree(folder, ignore_errors=True)
+            (folder / OUTPUT).mkdir(parents=True)
+        return folder
+
+    def commit(self, stage: Stage, *, label: str, cost: StageCost) -> Finished:
+        """Move a stage's finished workspace to its place, whole.
+
+        Raises:
+            StoreError: disk full or not writable; the place stays empty.
+        """
+        folder = self.root / "tmp" / stage.key
+        with _storing(self.root):
+            for file in folder.rglob("*"):
+                _flush(file)
+            manifest = digest_tree(folder / OUTPUT)
+            finished = Finished(
+                stage=stage,
+                label=label,
+                cost=cost,
+                digest=digest_manifest(manifest),
+                size_bytes=sum((folder / OUTPUT / name).stat().st_size for name in manifest),
+                finished_at=datetime.now(UTC).replace(microsecond=0),
+            )
+            _write_durably(folder / _STAGE_FILE, finished.model_dump_json(indent=1))
+            place = self._directory(stage)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            folder.rename(place)
+        return finished
+
+    def remember(self, source: Source) -> None:
+        """Keep a source's manifest, so that a later change can be told file by file.
+
+        Raises:
+            StoreError: disk full or not writable.
+        """
+        file = self._manifest_file(source.digest)
+        if not file.exists():
+            with _storing(self.root):
+                file.parent.mkdir(parents=True, exist_ok=True)
+                _write_durably(file, json.dumps(source.manifest, indent=1))
+
+    def reason(self, stage: Stage, *, label: str) -> str:
+        """Why a stage that is not in the store has to run, from the last one of the same label."""
+        earlier = [
+            finished
+            for finished in self._all()
+            if finished.label == label and finished.stage.kind == stage.kind
+        ]
+        if not earlier:
+            return "never run"
+        last = max(earlier, key=lambda finished: finished.finished_at)
+        return "; ".join(self._differences(last.stage, stage)) or "its name in the store changed"
+
+    def prune(self, *, unused_for: timedelta, is_dry_run: bool = False) -> Pruned:
+        """Remove the stages that no run has used for a while, and what crashes left behind."""
+        horizon = datetime.now(UTC) - unused_for
+        labels: list[str] = []
+        size = 0
+        for finished in self._all():
+            directory = self._directory(finished.stage)
+            used = datetime.fromtimestamp((directory / _STAGE_FILE).stat().st_mtime, UTC)
+            if used <= horizon:
+                labels.append(finished.label)
+                size += _size(directory)
+                if not is_dry_run:
+                    self._remove(directory)
+        leftovers = self.root / "tmp"
+        if leftovers.exists():
+            size += _size(leftovers)
+            if not is_dry_run:
+                shutil.rmtree(leftovers, ignore_errors=True)
+        return Pruned(tuple(sorted(labels)), size)
+
+    def _remove(self, directory: Path) -> None:
+        """Delete a stage so that a crash halfway leaves no directory that looks whole."""
+        doomed = self.root / "tmp" / f"pruned-{directory.name}"
+        with _storing(self.root):
+            doomed.parent.mkdir(parents=True, exist_ok=True)
+            directory.rename(doomed)
+            shutil.rmtree(doomed)
+
+    def _all(self) -> Iterator[Finished]:
+        for file in sorted(self.root.glob(f"*/*/{_STAGE_FILE}")):
+            if file.parent.parent.name != "tmp":
+                with suppress(OSError, ValidationError):
+                    yield Finished.model_validate_json(file.read_bytes())
+
+    def _directory(self, stage: Stage) -> Path:
+        return self.root / stage.kind / stage.key
+
+    def _manifest_file(self, digest: str) -> Path:
+        return self.root / "manifests" / f"{digest}.json"
+
+    def _differences(self, old: Stage, new: Stage) -> Iterator[str]:
+        for role in sorted(old.inputs.keys() | new.inputs.keys()):
+            before, after = old.inputs.get(role), new.inputs.get(role)
+            if before != after:
+                yield f"{role.removeprefix('adapter:')} changed{self._files(before, after)}"
+        if old.use != new.use:
+            yield f"{old.use} became {new.use}"
+        if old.task != new.task:
+            yield "the task's settings changed"
+        if old.code != new.code:
+            yield f"the code behind {new.use.name} changed"
+        for name in sorted(old.packages.keys() | new.packages.keys()):
+            if old.packages.get(name) != new.packages.get(name):
+                yield f"{name} {old.packages.get(name)} -> {new.packages.get(name)}"
+
+    def _files(self, before: str | None, after: str | None) -> str:
+        """The files that differ between two sources, in brackets; '' where that is not known."""
+        manifests = []
+        for digest in (before, after):
+            try:
+                file = self._manifest_file(str(digest))
+                manifests.append(json.loads(file.read_text(encoding="utf-8")))
+            except (OSError, ValueError):
+                return ""
+        old, new = manifests
+        changed = [name for name in sorted(old | new) if old.get(name) != new.get(name)]
+        return f" ({', '.join(changed)})" if changed else ""
+
+
+@contextmanager
+def _storing(root: Path) -> Iterator[None]:
+    """Say in words why the store could not be written.
+
+    Raises:
+        StoreError: an OSError inside, told as disk full, not permitted, or as it is.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StoreError(
+                f"no space left for the store {root}",
+                hint="free some with 'gate store prune', then run again: finished stages are kept",
+            ) from error
+        raise StoreError(f"cannot write the store {root}: {error.strerror or error}") from error
+
+
+def _write_durably(file: Path, text: str) -> None:
+    with file.open("w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _flush(file: Path) -> None:
+    """Have the disk keep a file's bytes before its folder gets its final name."""
+    if file.is_file():
+        with file.open("rb") as stream:
+            os.fsync(stream.fileno())
+
+
+def _size(directory: Path) -> int:
+    return sum(path.lstat().st_size for path in directory.rglob("*") if path.is_file())

@@ -1,0 +1,136 @@
+"""A small gate on disk, and a worker that answers for every model: for tests without an engine."""
+
+import json
+from pathlib import Path
+from textwrap import dedent
+
+from gate.digest import digest_json
+from gate.records import Document, Evaluation, Sample, WeightReport
+from gate.worker import EVALUATION_FILE, REPORT_FILE, Done, Failed, Progress, Started
+
+CHOICES = ("red", "green", "blue", "yellow")
+
+
+def write_task(folder: Path, name: str = "colors", documents: int = 300) -> Path:
+    """A multiple-choice task with its data beside it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = [
+        json.dumps({"question": f"question {i}:", "choices": CHOICES, "answer": i % len(CHOICES)})
+        for i in range(documents)
+    ]
+    (folder / f"{name}.jsonl").write_text("".join(f"{line}\n" for line in lines))
+    task = folder / f"{name}.yaml"
+    task.write_text(
+        dedent(f"""\
+        task: {name}
+        dataset_path: json
+        dataset_kwargs:
+          data_files: {{test: {name}.jsonl}}
+        test_split: test
+        output_type: multiple_choice
+        doc_to_text: "{{{{question}}}}"
+        doc_to_choice: choices
+        doc_to_target: answer
+        metric_list:
+          - {{metric: acc, aggregation: mean, higher_is_better: true}}
+        """)
+    )
+    return task
+
+
+SUITE = """\
+tasks:
+  - {name: colors, metric: acc, path: tasks/colors.yaml}
+checks:
+  - {of: adapter, against: base, compare: delta, at_least: 0}
+  - {of: merged, against: adapter, compare: delta, margin: 0.02, two_sided: true}
+  - {of: quantized, against: merged, compare: delta, margin: 0.03}
+"""
+
+GATE = """\
+release: v1
+candidate:
+  base: {base}
+  adapters: {{support: {adapter}}}
+  training_run: run-7
+variants:
+  base: {{adapters: []}}
+  adapter: {{}}
+  merged: {{merge: peft}}
+  rtn: {{merge: peft, quantize: {{name: rtn, bits: 8}}}}
+backend: {{name: hf, dtype: float32}}
+suite: suite.yaml
+"""
+
+
+def write_gate(
+    folder: Path, base: Path, adapter: Path, *, gate: str = GATE, suite: str = SUITE
+) -> Path:
+    """A gate.yaml with its suite and task; returns the path of gate.yaml."""
+    write_task(folder / "tasks")
+    (folder / "suite.yaml").write_text(suite)
+    path = folder / "gate.yaml"
+    path.write_text(gate.format(base=base, adapter=adapter))
+    return path
+
+
+class FakeWorker:
+    """Answers every batch at once: `right` says how many documents a variant gets right.
+
+    Attributes:
+        ran: labels of the jobs it was given, in order.
+    """
+
+    def __init__(self, right: dict[str, int], *, documents: int = 300, fails: str | None = None):
+        self.right = right
+        self.documents = documents
+        self.fails = fails
+        self.ran: list[str] = []
+
+    def __call__(self, batch, log, on_event):
+        for job in batch.jobs:
+            self.ran.append(job.label)
+            on_event(Started(key=job.stage.key))
+            if self.fails and job.label.startswith(self.fails):
+                on_event(
+                    Failed(key=job.stage.key, problem="it broke", hint="mend it", exit_status=3)
+                )
+                continue
+            out = Path(job.out)
+            if job.stage.kind == "evaluate":
+                on_event(Progress(key=job.stage.key, done=self.documents, total=self.documents))
+                evaluation = self._evaluation(job.label.split()[1], job.task.name)
+                (out / EVALUATION_FILE).write_text(evaluation.model_dump_json())
+            else:
+                (out / "model.safetensors").write_text(job.label)
+                report = WeightReport(parameters=10, weight_bytes=20)
+                out.with_name(REPORT_FILE).write_text(report.model_dump_json())
+            on_event(Done(key=job.stage.key, seconds=1.0, peak_memory_bytes=1))
+
+    def _evaluation(self, variant: str, task: str) -> Evaluation:
+        documents, samples = [], []
+        for i in range(self.documents):
+            target = CHOICES[i % len(CHOICES)]
+            is_right = i < self.right[variant]
+            answer = target if is_right else CHOICES[(i + 1) % len(CHOICES)]
+            document = Document(
+                id=i, hash=digest_json(i), prompt=f"question {i}:", target=target, choices=CHOICES
+            )
+            documents.append(document)
+            samples.append(
+                Sample(
+                    id=i,
+                    hash=document.hash,
+                    value=float(is_right),
+                    answer=answer,
+                    request_hash=digest_json([i]),
+                )
+            )
+        return Evaluation(
+            task=task,
+            metric="acc",
+            higher_is_better=True,
+            is_binary=True,
+            documents=tuple(documents),
+            samples=tuple(samples),
+        )

@@ -1,0 +1,204 @@
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+
+from gate.presentation import (
+    amount,
+    bound_text,
+    changes,
+    count,
+    duration,
+    excerpt,
+    interval_text,
+    moment,
+    not_passed,
+    one_line,
+    percent,
+    printable,
+    quantity,
+    rule_text,
+    score_text,
+    size,
+    unit_label,
+)
+from gate.records import Check, CheckResult, Estimate, Sample, Score, Use
+
+SHARE = "share of documents"
+
+
+def make_check(**bounds) -> Check:
+    return Check(of="quantized", against="merged", compare=Use(name="delta"), **bounds)
+
+
+def make_estimate(value: float, low: float, high: float, unit: str = SHARE) -> Estimate:
+    return Estimate(value=value, low=low, high=high, n=300, unit=unit, method="Tango score")
+
+
+def make_score(values, *, is_binary=True, higher_is_better=True) -> Score:
+    samples = tuple(
+        Sample(id=number, hash="h", value=value, answer="a", request_hash="r")
+        for number, value in enumerate(values)
+    )
+    return Score(
+        variant="v",
+        task="t",
+        metric="acc",
+        higher_is_better=higher_is_better,
+        is_binary=is_binary,
+        samples=samples,
+    )
+
+
+@pytest.mark.parametrize(
+    ("share", "shown"),
+    [
+        (0.643, "64.3 %"),
+        (1.0, "100.0 %"),
+        (0.0, "0.0 %"),
+        (0.9996, "99.96 %"),
+        (0.99999, "99.999 %"),
+        (0.0004, "0.04 %"),
+        (0.00001, "0.001 %"),
+    ],
+)
+def test_a_share_reads_as_all_or_nothing_only_if_it_is(share, shown):
+    assert percent(share) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "bound", "shown"),
+    [
+        (-0.02004, -0.02, "-2.004 %"),
+        (-0.01996, -0.02, "-1.996 %"),
+        (-0.02, -0.02, "-2.00 %"),
+        (-0.0200000001, -0.02, "-2.00000001 %"),
+        (-0.0312, -0.02, "-3.12 %"),
+        (0.1 + 0.2, 0.3, "30.000000000000004 %"),
+        (-1e-9, 0.0, "-0.0000001 %"),
+    ],
+)
+def test_a_number_is_never_rounded_across_its_bound(value, bound, shown):
+    assert quantity(value, SHARE, apart_from=(bound,)) == shown
+
+
+def test_what_rounds_to_zero_has_no_sign():
+    assert quantity(-1e-9, SHARE) == "0.00 %"
+
+
+def test_other_units_stand_behind_three_significant_digits():
+    assert quantity(0.0031249, "nats per token") == "0.00312 nats per token"
+    assert quantity(12345.6, "tokens per second") == "12,346 tokens per second"
+    assert amount(4.8512, "bits") == "4.85"
+
+
+def test_an_interval_has_one_number_of_decimals_unless_the_bound_asks_for_more():
+    check = make_check(at_least=-0.02)
+    assert interval_text(make_estimate(-0.012, -0.0261, 0.001), check) == "-1.20 % (-2.61 to 0.10)"
+    assert (
+        interval_text(make_estimate(-0.012, -0.02004, 0.001), check) == "-1.20 % (-2.004 to 0.10)"
+    )
+    assert interval_text(make_estimate(0.003, 0.001, 0.0052, "nats"), check) == (
+        "0.0030 (0.0010 to 0.0052)"
+    )
+
+
+def test_bounds_are_shown_unrounded():
+    check = make_check(at_least=-0.0123456, at_most=0.02)
+    assert bound_text(check, SHARE) == "at least -1.23456 % and at most 2 %"
+    assert bound_text(check, "nats") == "at least -0.0123456 nats and at most 0.02 nats"
+
+
+def test_a_rule_without_an_estimate_is_shown_as_it_was_written():
+    check = make_check(at_least=-0.02)
+    result = CheckResult(
+        check=check, variant="q", reference="m", task="t", outcome="error", reason="no score"
+    )
+    assert rule_text(result) == "delta at least -0.02"
+
+
+def test_units_of_shares_read_as_percent():
+    assert unit_label("share of documents") == "% of documents"
+    assert unit_label("nats per token") == "nats per token"
+
+
+def test_a_score_tells_single_documents_apart():
+    assert score_text(make_score([1, 0, 1])) == "66.7 %"
+    assert score_text(make_score([1] * 9999 + [0])) == "99.99 %"
+    assert score_text(make_score([1] * 1999 + [0])) == "99.95 %"
+    assert score_text(make_score([0.5, 0.25], is_binary=False)) == "0.375"
+
+
+def test_a_score_that_is_missing_or_empty_was_not_measured():
+    assert score_text(None) == "not measured"
+    assert score_text(make_score([])) == "not measured"
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "shown"),
+    [
+        (None, "not measured"),
+        (0, "0 bytes"),
+        (999, "999 bytes"),
+        (999_600, "1 MB"),
+        (271_000_000, "271 MB"),
+        (4_960_000_000, "4.96 GB"),
+        (15_000_000_000_000, "15 TB"),
+    ],
+)
+def test_sizes_carry_their_unit(size_bytes, shown):
+    assert size(size_bytes) == shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        (0.042, "0.042 s"),
+        (12.34, "12.3 s"),
+        (59.96, "1 min 00 s"),
+        (185, "3 min 05 s"),
+        (8040, "2 h 14 min"),
+    ],
+)
+def test_durations_carry_their_unit(seconds, shown):
+    assert duration(seconds) == shown
+
+
+def test_moments_are_in_utc():
+    tokyo = timezone(timedelta(hours=9))
+    assert moment(datetime(2026, 11, 23, 0, 4, tzinfo=tokyo)) == "2026-11-22 15:04 UTC"
+    assert moment(datetime(2026, 11, 22, 15, 4, tzinfo=UTC)) == "2026-11-22 15:04 UTC"
+
+
+def test_nouns_agree_with_their_number():
+    assert [count(n, "check") for n in (0, 1, 1200)] == ["0 checks", "1 check", "1,200 checks"]
+
+
+def test_what_a_terminal_would_obey_is_shown_as_a_replacement_character():
+    assert printable("a\x1b[2Jb\x00c\ud800d\u202ee\r\nf\tg") == (
+        "a\ufffd[2Jb\ufffdc\ufffdd\ufffde\nf\tg"
+    )
+
+
+def test_a_line_is_cut_with_an_ellipsis_and_an_excerpt_counts_what_it_leaves_out():
+    assert one_line("one\n two  three", 9) == "one two …"
+    assert excerpt("abcdef", 4) == ("abcd", 2)
+    assert excerpt("abcdef", 4, keep="end") == ("cdef", 2)
+    assert excerpt("abc", 4) == ("abc", 0)
+
+
+def test_changes_start_with_the_greatest_loss_whichever_way_is_better():
+    before, after = [0.5, 0.5, 0.5, 0.5], [0.9, 0.1, 0.5, 0.4]
+    up = changes(make_score(before), make_score(after))
+    assert [(c.document_id, c.direction) for c in up] == [(1, "loss"), (3, "loss"), (0, "gain")]
+    down = changes(
+        make_score(before, higher_is_better=False), make_score(after, higher_is_better=False)
+    )
+    assert [(c.document_id, c.direction) for c in down] == [(0, "loss"), (3, "gain"), (1, "gain")]
+
+
+def test_what_blocks_is_listed_before_what_only_warns():
+    from records_builder import build_record
+
+    found = not_passed(build_record())
+    assert [result.outcome for result in found] == ["fail"] * 2 + ["error"] + ["inconclusive"] * 4
+    assert [result.check.level for result in found] == ["block"] * 6 + ["warn"]

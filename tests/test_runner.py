@@ -1,0 +1,230 @@
+"""A run from gate.yaml to a record: cached, resumed, honest about what failed."""
+
+import json
+import shutil
+
+import pytest
+from gates import GATE, SUITE, FakeWorker, write_gate
+
+from gate.config import load_config
+from gate.errors import ConfigError, RecordError
+from gate.report_files import read_record, write_reports
+from gate.runner import run_gate
+from gate.store import Store
+
+GOOD = {"base": 90, "adapter": 280, "merged": 280, "rtn": 280}
+
+
+def run(folder, worker, **settings):
+    config = load_config(folder / "gate.yaml")
+    store = Store(folder / "store")
+    return run_gate(config, store=store, reports=folder / "reports", run_batch=worker, **settings)
+
+
+@pytest.fixture
+def gate(tmp_path, base, adapter):
+    write_gate(tmp_path, base, adapter)
+    return tmp_path
+
+
+def test_a_good_candidate_is_promoted(gate):
+    record = run(gate, FakeWorker(GOOD)).record
+    assert record.verdict == "promote"
+    assert {one.variant: one.verdict for one in record.verdicts} == {
+        "merged": "promote",
+        "rtn": "promote",
+    }
+
+
+def test_a_loss_beyond_the_margin_blocks(gate):
+    record = run(gate, FakeWorker(GOOD | {"rtn": 200})).record
+    assert record.verdict == "block"
+    assert {one.variant: one.verdict for one in record.verdicts}["merged"] == "promote"
+
+
+def test_a_broken_merge_blocks_what_is_made_from_it(gate):
+    record = run(gate, FakeWorker(GOOD | {"merged": 200, "rtn": 200})).record
+    assert {one.variant: one.verdict for one in record.verdicts} == {
+        "merged": "block",
+        "rtn": "block",
+    }
+
+
+def test_a_variant_that_does_not_ship_does_not_decide(gate):
+    (gate / "gate.yaml").write_text((gate / "gate.yaml").read_text() + "ship: [merged]\n")
+    record = run(gate, FakeWorker(GOOD | {"rtn": 100})).record
+    assert record.verdict == "promote"
+    assert {one.variant: one.verdict for one in record.verdicts}["rtn"] == "block"
+
+
+def test_a_second_run_does_nothing_and_says_the_same(gate):
+    first = run(gate, FakeWorker(GOOD)).record
+    worker = FakeWorker(GOOD)
+    second = run(gate, worker).record
+    assert worker.ran == []
+    assert all(stage.is_cached for stage in second.stages)
+    same = {"results", "verdicts", "verdict", "scores", "artifacts", "corpora"}
+    assert first.model_dump_json(include=same) == second.model_dump_json(include=same)
+
+
+def test_one_changed_byte_in_the_adapter_runs_what_depends_on_it(gate, adapter, tmp_path):
+    own = tmp_path / "own-adapter"
+    shutil.copytree(adapter, own)
+    (gate / "gate.yaml").write_text(
+        (gate / "gate.yaml").read_text().replace(str(adapter), str(own))
+    )
+    run(gate, FakeWorker(GOOD))
+    weights = own / "adapter_model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    worker = FakeWorker(GOOD)
+    run(gate, worker)
+    assert worker.ran == [
+        "merge merged",
+        "quantize rtn",
+        "evaluate adapter colors",
+        "evaluate merged colors",
+        "evaluate rtn colors",
+    ]
+
+
+def test_a_failed_stage_is_an_error_and_the_others_finish(gate):
+    worker = FakeWorker(GOOD, fails="quantize rtn")
+    record = run(gate, worker).record
+    assert record.verdict == "error"
+    assert {one.variant: one.verdict for one in record.verdicts} == {
+        "merged": "promote",
+        "rtn": "error",
+    }
+    reasons = [one.reason for one in record.results if one.outcome == "error"]
+    assert "it needs 'quantize rtn', which failed" in reasons[0]
+    assert "evaluate rtn colors" not in worker.ran
+    told = {stage.label: stage.error for stage in record.stages if stage.error}
+    assert told["quantize rtn"] == "it broke (mend it)"
+
+
+def test_a_failed_stage_is_run_again_the_next_time(gate):
+    run(gate, FakeWorker(GOOD, fails="quantize rtn"))
+    worker = FakeWorker(GOOD)
+    assert run(gate, worker).record.verdict == "promote"
+    assert worker.ran == ["quantize rtn", "evaluate rtn colors"]
+
+
+def test_wrong_input_found_late_ends_the_run(gate):
+    class Refusing(FakeWorker):
+        def __call__(self, batch, log, on_event):
+            super().__call__(
+                batch, log, lambda e: on_event(e.model_copy(update={"exit_status": 2}))
+            )
+
+    with pytest.raises(ConfigError, match="merge merged: it broke"):
+        run(gate, Refusing(GOOD, fails="merge"))
+
+
+def test_an_interrupted_run_is_resumed(gate):
+    class Interrupted(FakeWorker):
+        def __call__(self, batch, log, on_event):
+            if batch.jobs[0].label.startswith("evaluate merged"):
+                raise KeyboardInterrupt
+            super().__call__(batch, log, on_event)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(gate, Interrupted(GOOD))
+    assert not (gate / "reports").exists()
+    worker = FakeWorker(GOOD)
+    assert run(gate, worker).record.verdict == "promote"
+    assert worker.ran == ["evaluate merged colors", "evaluate rtn colors"]
+
+
+def test_arms_with_different_documents_are_an_error(gate):
+    class Shuffled(FakeWorker):
+        def __call__(self, batch, log, on_event):
+            self.documents = 299 if batch.jobs[0].label.startswith("evaluate rtn") else 300
+            super().__call__(batch, log, on_event)
+
+    record = run(gate, Shuffled(GOOD)).record
+    outcomes = {one.variant: one.outcome for one in record.results}
+    assert (outcomes["merged"], outcomes["rtn"]) == ("pass", "error")
+    assert record.verdict == "error"
+
+
+def test_too_few_documents_are_inconclusive(gate):
+    record = run(gate, FakeWorker({name: 40 for name in GOOD} | {"base": 1}, documents=40)).record
+    assert record.verdict == "inconclusive"
+
+
+def test_the_run_directory_holds_every_report_and_names_the_artifacts(gate, base):
+    finished = run(gate, FakeWorker(GOOD))
+    assert sorted(path.name for path in finished.directory.iterdir()) == [
+        "artifacts",
+        "junit.xml",
+        "record.json",
+        "report.html",
+        "summary.md",
+    ]
+    artifact = finished.directory / "artifacts" / "merged-pico-base-adapter-support-v1"
+    assert (artifact / "model.safetensors").is_file()
+    assert finished.directory.parent == gate / "reports" / "v1"
+
+
+def test_the_record_traces_the_release(gate, base, adapter):
+    record = run(gate, FakeWorker(GOOD)).record
+    merged = next(one for one in record.artifacts if one.variant == "merged")
+    assert record.base.given == str(base)
+    assert record.adapters["support"].manifest.keys() == {
+        "adapter_config.json",
+        "adapter_model.safetensors",
+    }
+    assert record.candidate.training_run == "run-7"
+    assert merged.method == "peft"
+    assert merged.seconds == 1.0
+    assert {"torch", "peft", "transformers"} <= record.provenance.packages.keys()
+
+
+def test_reports_are_rendered_from_the_record_alone(gate, tmp_path):
+    finished = run(gate, FakeWorker(GOOD))
+    again = tmp_path / "again"
+    again.mkdir()
+    write_reports(read_record(finished.directory), again)
+    for name in ("report.html", "summary.md", "junit.xml"):
+        assert (again / name).read_text() == (finished.directory / name).read_text()
+
+
+def test_a_truncated_record_is_refused(gate):
+    finished = run(gate, FakeWorker(GOOD))
+    file = finished.directory / "record.json"
+    file.write_text(file.read_text()[:1000])
+    with pytest.raises(RecordError, match=r"record\.json is not a record: Invalid JSON"):
+        read_record(file)
+
+
+def test_a_record_of_a_newer_schema_is_refused_with_both_versions(gate):
+    finished = run(gate, FakeWorker(GOOD))
+    file = finished.directory / "record.json"
+    content = json.loads(file.read_text())
+    file.write_text(json.dumps(content | {"schema_version": 2, "new": 1}))
+    with pytest.raises(RecordError, match="schema version 2") as caught:
+        read_record(file)
+    assert caught.value.hint == "this gate reads schema version 1: install a newer mergegate"
+
+
+def test_two_runs_in_one_second_do_not_share_a_directory(gate):
+    first, second = run(gate, FakeWorker(GOOD)), run(gate, FakeWorker(GOOD))
+    assert first.directory != second.directory
+
+
+def test_a_suite_of_two_checks_on_one_pair_keeps_both(gate):
+    (gate / "suite.yaml").write_text(
+        SUITE + "  - {of: quantized, against: merged, compare: flips, at_most: 0.08, level: warn}\n"
+    )
+    record = run(gate, FakeWorker(GOOD)).record
+    assert [one.check.compare.name for one in record.results if one.variant == "rtn"] == [
+        "delta",
+        "flips",
+    ]
+
+
+def test_the_gate_template_ships_everything_merged_or_quantized(gate):
+    assert "ship" not in GATE
+    assert run(gate, FakeWorker(GOOD)).record.ship == ("merged", "rtn")

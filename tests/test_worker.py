@@ -1,0 +1,138 @@
+"""The child process: its end is always told, with the tail of its log."""
+
+import os
+
+import subprocess
+import sys
+
+
+import pytest
+
+from gate.records import LocalAdapter, Stage, Use
+from gate.worker import Batch, Done, Failed, Job, Started, run_in_child, run_in_process
+
+CHILD_THAT_DIES = """\
+import os, signal, sys
+sys.stdin.readline()
+for i in range(30):
+    print(f"line {i}", file=sys.stderr)
+sys.stderr.flush()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def make_batch(tmp_path, *, use: Use, model="nowhere", adapters=()) -> Batch:
+    stage = Stage(kind="merge", use=use, inputs={"base": "b"}, code="c", packages={})
+    out = tmp_path / "work" / "output"
+    out.mkdir(parents=True)
+    job = Job(
+        stage=stage,
+        label="merge merged",
+        model=str(model),
+        adapters=adapters,
+        task=None,
+        out=str(out),
+    )
+    return Batch(jobs=(job,), options={"trust_remote_code": False, "allow_pickle": False})
+
+
+def test_a_merge_in_a_child_ends_in_done(tmp_path, base, adapter):
+    batch = make_batch(
+        tmp_path,
+        use=Use(name="peft"),
+        model=base,
+        adapters=(LocalAdapter(name="support", path=adapter),),
+    )
+    events = []
+    run_in_child(batch, tmp_path / "log", events.append)
+    assert [type(event) for event in events] == [Started, Done]
+    assert events[1].peak_memory_bytes > 50_000_000
+    assert (tmp_path / "work" / "report.json").is_file()
+
+
+def test_an_error_in_a_child_is_told_in_its_own_words(tmp_path, base, adapter):
+    batch = make_batch(
+        tmp_path,
+        use=Use(name="peft"),
+        model=base,
+        adapters=(LocalAdapter(name="support", path=tmp_path / "gone"),),
+    )
+    events = []
+    run_in_child(batch, tmp_path / "log", events.append)
+    assert isinstance(events[-1], Failed)
+    assert "gone" in events[-1].problem
+
+
+def test_a_killed_child_is_told_with_signal_log_tail_and_remedy(tmp_path):
+    events = []
+    batch = make_batch(tmp_path, use=Use(name="peft"))
+    python = (sys.executable, "-c", CHILD_THAT_DIES)
+    run_in_child(batch, tmp_path / "log", events.append, python=python)
+    (failed,) = events
+    assert failed.problem.startswith("the child was killed by SIGKILL")
+    assert "line 29" in failed.problem
+    assert "line 9\n" not in failed.problem
+    assert "out of memory" in failed.hint
+
+
+def test_a_crashed_child_is_told_by_its_signal(tmp_path):
+    events = []
+    crash = "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"
+    batch = make_batch(tmp_path, use=Use(name="peft"))
+    run_in_child(batch, tmp_path / "log", events.append, python=(sys.executable, "-c", crash))
+    assert events[0].problem.startswith("the child was killed by SIGSEGV")
+
+
+def test_a_child_that_ends_early_is_not_taken_for_done(tmp_path):
+    events = []
+    batch = make_batch(tmp_path, use=Use(name="peft"))
+    run_in_child(batch, tmp_path / "log", events.append, python=(sys.executable, "-c", "pass"))
+    assert "ended with exit status 0 before it was done" in events[0].problem
+
+
+def test_a_full_disk_in_a_stage_is_told_with_the_remedy(tmp_path):
+    (tmp_path / "base").mkdir()
+    batch = make_batch(tmp_path, use=Use(name="full_disk"), model=tmp_path / "base")
+    events = []
+    run_in_process(batch, tmp_path / "log", events.append)
+    assert events[-1].problem.startswith("No space left on device")
+    assert "gate store prune" in events[-1].hint
+
+
+def test_an_interrupt_stops_the_child(tmp_path):
+    pid_file = tmp_path / "pid"
+    sleeper = (
+        "import os, sys, time; sys.stdin.readline(); "
+        f"open({str(pid_file)!r}, 'w').write(str(os.getpid())); "
+        "print('{\"event\": \"started\", \"key\": \"k\"}', flush=True); time.sleep(600)"
+    )
+
+    def interrupt(event):
+        raise KeyboardInterrupt
+
+    batch = make_batch(tmp_path, use=Use(name="peft"))
+    with pytest.raises(KeyboardInterrupt):
+        run_in_child(
+            batch, tmp_path / "log", interrupt, python=(sys.executable, "-c", sleeper)
+        )
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid_file.read_text()), 0)
+
+
+def test_a_child_does_not_outlive_its_parent(tmp_path):
+    child = subprocess.Popen(
+        [sys.executable, "-m", "gate.worker"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    (tmp_path / "base").mkdir()
+    batch = make_batch(tmp_path, use=Use(name="endless"), model=tmp_path / "base")
+    child.stdin.write(batch.model_dump_json().encode() + b"\n")
+    child.stdin.flush()
+    assert b"started" in child.stdout.readline()
+    child.stdin.close()
+    assert child.wait(timeout=30) == 3
+    child.stdout.close()
+
+

@@ -1,0 +1,8 @@
+"""A merger that never ends."""
+
+import threading
+from pathlib import Path
+
+
+def merge(base: Path, adapters, out: Path) -> None:
+    threading.Event().wait()
