@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gate.errors import ConfigError, StageError
-from gate.records import LocalAdapter
+from gate.terms import LocalAdapter
 
 _WRONG_BASE = "is the adapter made for another base model?"
 

@@ -3,7 +3,8 @@
 from typing import NamedTuple
 
 from gate import stats
-from gate.records import Check, Estimate
+from gate.records import Estimate
+from gate.terms import Check
 
 
 class Bound(NamedTuple):

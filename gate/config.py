@@ -8,8 +8,8 @@ from pydantic import Field, field_validator
 
 from gate import extensions
 from gate.errors import ConfigError, suggest
-from gate.records import Adapter, Candidate, Check, Noun, Use, Variant
-from gate.suites import Suite, Written, load_suite, read_use
+from gate.suites import Suite, Written, load_suite
+from gate.terms import Adapter, Candidate, Check, Noun, Use, Variant, read_use
 from gate.yaml_files import Location, YamlFile, read_yaml
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")

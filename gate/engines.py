@@ -100,10 +100,11 @@ def score_batches(rows: Sequence[ScoreRow], batch_size: int) -> Iterator[list[Sc
         yield singles
 
 
-def shared_length(lines: Sequence[Sequence[int]], limit: int) -> int:
+def shared_length(lines: Sequence[tuple[int, ...]], limit: int) -> int:
     """How many leading ids are equal in all lines, `limit` at most."""
-    columns = zip(*(line[:limit] for line in lines), strict=True)
-    return sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, columns))
+    # the first and last in order differ wherever any two do
+    pairs = zip(min(lines)[:limit], max(lines)[:limit], strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def has_stopped(engine: Engine, written: Sequence[int], stops: Sequence[str]) -> bool:

@@ -10,7 +10,8 @@ from typing import Any
 
 from gate.engines import Engine
 from gate.errors import ConfigError, GateError, SourceError, StageError, suggest
-from gate.records import Document, Evaluation, Sample, Task
+from gate.records import Document, Evaluation, Sample
+from gate.terms import Task
 
 _BINARY_METRICS = frozenset(
     {"acc", "acc_norm", "acc_bytes", "acc_mutual_info", "exact_match", "em", "pass@1"}

@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_ty
 
 from gate.digest import digest_file
 from gate.errors import ConfigError, suggest
-from gate.records import JsonValue, Use
+from gate.terms import JsonValue, Use
 
 VERBS: Mapping[str, str] = {
     "mergers": "merge",
@@ -119,20 +119,16 @@ def _module(folder: str, name: str) -> ModuleType:
 
 
 def _fits(value: JsonValue, hint: Any) -> bool:
+    """Whether a value written in gate.yaml is of an annotated type."""
     origin = get_origin(hint)
-    if hint in (object, Any):
-        return True
     if origin is Literal:
         return value in get_args(hint)
     if origin in (Union, UnionType):
         return any(_fits(value, option) for option in get_args(hint))
-    if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    if origin in (tuple, list):
-        return isinstance(value, list | tuple)
-    return isinstance(value, origin or hint)
+    if isinstance(value, bool):
+        return hint in (bool, object, Any)
+    wider = {float: (int, float), tuple: (list,), object: (object,), Any: (object,)}
+    return isinstance(value, wider.get(origin or hint, origin or hint))
 
 
 def _describe(hint: Any) -> str:

@@ -15,17 +15,8 @@ from gate.errors import GateError, StageError
 from gate.extensions import Extension, find
 from gate.pairing import Pair, pair_scores
 from gate.reasons import Finding, confidence_text, counted, decimal
-from gate.records import (
-    Check,
-    CheckResult,
-    Corpus,
-    Estimate,
-    Outcome,
-    ResolvedCheck,
-    Score,
-    VariantVerdict,
-    Verdict,
-)
+from gate.records import CheckResult, Corpus, Estimate, Outcome, Score, VariantVerdict, Verdict
+from gate.terms import Check, ResolvedCheck
 
 _SEVERITY: tuple[Verdict, ...] = ("error", "block", "inconclusive", "promote")
 _VERDICTS: dict[Outcome, Verdict] = {

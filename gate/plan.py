@@ -3,12 +3,14 @@
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from pydantic import Field
+
 from gate import extensions
 from gate.config import GateConfig
 from gate.digest import digest_file, digest_json
 from gate.errors import ConfigError
 from gate.provenance import versions
-from gate.records import Check, Noun, ResolvedCheck, Source, Stage, Task, Use, Variant
+from gate.terms import Check, Noun, ResolvedCheck, Source, Stage, Task, Variant, read_use
 
 _EVALUATION_CODE = ("evaluate.py", "language_models.py", "engines.py")
 """Files of the gate, besides the backend, that decide what an evaluate stage gives."""
@@ -28,7 +30,7 @@ class PlannedStage(Noun):
     stage: Stage
     label: str
     variant: str
-    needs: dict[str, str] = {}
+    needs: dict[str, str] = Field(default_factory=dict)
     adapters: tuple[str, ...] = ()
     task: Task | None = None
 
@@ -75,7 +77,9 @@ def make_plan(config: GateConfig, base: Source, adapters: Mapping[str, Source]) 
             artifacts[variant.name] = key
         evaluations[variant.name] = {}
         for task in config.suite.tasks:
-            evaluated = _evaluate_stage(variant, task, weights, needs, adapters, config)
+            evaluated = _evaluate_stage(
+                variant, task, weights=weights, needs=needs, adapters=adapters, config=config
+            )
             stages.setdefault(evaluated.stage.key, evaluated)
             evaluations[variant.name][task.name] = evaluated.stage.key
     return Plan(
@@ -150,6 +154,7 @@ def _build_stages(
 def _evaluate_stage(
     variant: Variant,
     task: Task,
+    *,
     weights: str,
     needs: dict[str, str],
     adapters: Mapping[str, Source],
@@ -248,7 +253,7 @@ def _bridge(variant: Variant, reference: Variant, variants: tuple[Variant, ...])
     if same_runtime or variant.kind != "quantized" or reference.kind != "merged":
         return None
     unquantized = getattr(extensions.find("backends", variant.backend.name).module, "BRIDGE", None)
-    quantize = None if unquantized is None else Use.model_validate(unquantized)
+    quantize = None if unquantized is None else read_use(unquantized)
     for other in variants:
         if (other.merge, other.quantize, other.backend.name) == (
             reference.merge,

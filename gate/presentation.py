@@ -10,7 +10,6 @@ from gate.digest import digest_json
 from gate.records import (
     DIFFERENCE_OF_SHARES,
     Artifact,
-    Check,
     CheckResult,
     Document,
     Estimate,
@@ -18,9 +17,9 @@ from gate.records import (
     Record,
     Sample,
     Score,
-    Variant,
     Verdict,
 )
+from gate.terms import Check, Variant
 
 MISSING = "not measured"
 """What stands where there is no number; never zero, never empty."""

@@ -8,18 +8,9 @@ from gate.config import GateConfig
 from gate.judge import judge, verdict_of, verdict_of_run
 from gate.plan import Plan, PlannedStage, artifact_name
 from gate.provenance import collect_provenance
-from gate.records import (
-    Artifact,
-    Corpus,
-    Evaluation,
-    Record,
-    Score,
-    Source,
-    StageRecord,
-    Variant,
-    WeightReport,
-)
+from gate.records import Artifact, Corpus, Evaluation, Record, Score, StageRecord, WeightReport
 from gate.store import Finished, Store
+from gate.terms import Source, Variant
 from gate.worker import EVALUATION_FILE, REPORT_FILE
 
 

@@ -9,10 +9,11 @@ from gate.errors import ConfigError
 from gate.executors.local import execute
 from gate.plan import PlannedStage, make_plan
 from gate.recording import Sources, Todo, make_record
-from gate.records import LocalAdapter, Record, Source
+from gate.records import Record
 from gate.report_files import write_run
 from gate.sources import SourceKind, check_fit, locate
 from gate.store import OUTPUT, StageCost, Store
+from gate.terms import LocalAdapter, Source
 from gate.worker import Batch, Done, Event, Failed, Job, RunBatch, run_in_child
 
 
@@ -98,7 +99,9 @@ def run_gate(
             store.remember(source)
         todo = look_up(config, sources, store)
         watcher.planned(todo)
-        filling = _Filling(config, sources, store, todo, watcher, run_batch)
+        filling = _Filling(
+            config, sources, store=store, todo=todo, watcher=watcher, run_batch=run_batch
+        )
         execute(filling.batches(), run=filling.run)
         record = make_record(config, sources, todo, store, failures=filling.failures)
         return FinishedRun(record, write_run(record, reports))
@@ -111,6 +114,7 @@ class _Filling:
         self,
         config: GateConfig,
         sources: Sources,
+        *,
         store: Store,
         todo: Todo,
         watcher: Watcher,

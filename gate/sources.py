@@ -19,7 +19,7 @@ from gate.checkpoints import (
 )
 from gate.digest import digest_json, digest_manifest
 from gate.errors import SourceError
-from gate.records import Source
+from gate.terms import Source
 
 SourceKind = Literal["base", "adapter"]
 

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from gate.digest import DigestMemo, digest_manifest, digest_tree
 from gate.errors import StoreError
-from gate.records import Noun, Source, Stage
+from gate.terms import Noun, Source, Stage
 
 OUTPUT = "output"
 """The folder inside a finished stage that holds what it gave."""

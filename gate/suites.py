@@ -1,4 +1,4 @@
-"""A suite: the tasks a release must pass and the checks that judge them, read from one YAML file."""
+"""A suite: the tasks a release must pass and the checks that judge them, from a YAML file."""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from gate.digest import digest_file, digest_json
 from gate.errors import ConfigError, suggest
-from gate.records import Check, JsonValue, Level, Noun, Task, Use
+from gate.terms import Check, Level, Noun, Task, Use, read_use
 from gate.yaml_files import YamlFile, read_yaml
 
 
@@ -41,22 +41,6 @@ class Written(BaseModel):
     """A part of a YAML file as people write it: unknown keys are refused."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
-
-
-def read_use(value: Any) -> Use:
-    """An extension as written: a name, or a mapping with a name and its parameters.
-
-    Raises:
-        ValueError: neither of the two.
-    """
-    if isinstance(value, Use):
-        return value
-    if isinstance(value, str):
-        return Use(name=value)
-    if isinstance(value, dict) and isinstance(value.get("name"), str):
-        params: dict[str, JsonValue] = {key: value[key] for key in value if key != "name"}
-        return Use(name=value["name"], params=params)
-    raise ValueError("expected a name, or a mapping with 'name' and parameters")
 
 
 class WrittenTask(Written):

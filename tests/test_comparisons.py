@@ -5,7 +5,8 @@ import pytest
 
 from gate import extensions, stats
 from gate.comparisons import delta, flips
-from gate.records import Sample, Score, Use
+from gate.records import Sample, Score
+from gate.terms import Use
 
 
 def make_score(values, *, higher_is_better=True, is_binary=True, answers=None):

@@ -83,8 +83,10 @@ def test_a_missing_parameter_is_named(tmp_path):
 
 
 def test_a_backend_that_cannot_read_the_artifact_is_refused(tmp_path):
-    told = refusal(tmp_path, gate=GATE.replace("{{merge: peft}}", "{{merge: peft, backend: llamacpp}}"))
-    assert "variants.merged.backend: llamacpp reads a gguf, and this variant is a checkpoint" in told
+    gate = GATE.replace("{{merge: peft}}", "{{merge: peft, backend: llamacpp}}")
+    told = refusal(tmp_path, gate=gate)
+    assert "variants.merged.backend: llamacpp reads a gguf" in told
+    assert "this variant is a checkpoint" in told
     assert "quantize: {name: gguf, type: BF16}" in told
 
 
@@ -167,11 +169,11 @@ def test_a_check_on_an_unknown_task_is_refused(tmp_path):
     assert "did you mean colors?" in told
 
 
-@pytest.mark.parametrize(("written", "told"), [("2", "not 2"), ("0", "not 0"), ("-0.02", "not -0.02")])
-def test_a_margin_that_is_no_share_is_refused(tmp_path, written, told):
+@pytest.mark.parametrize("written", ["2", "0", "-0.02"])
+def test_a_margin_that_is_no_share_is_refused(tmp_path, written):
     answer = refusal(tmp_path, suite=SUITE.replace("margin: 0.03", f"margin: {written}"))
     assert "suite.yaml:6: checks.2.margin: a margin is a share above 0 and below 1" in answer
-    assert f"{told}; 0.02 means 2 points" in answer
+    assert f"not {written}; 0.02 means 2 points" in answer
 
 
 def test_a_confidence_outside_its_range_is_refused(tmp_path):

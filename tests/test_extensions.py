@@ -4,7 +4,7 @@ import pytest
 
 from gate import extensions
 from gate.errors import ConfigError
-from gate.records import Use
+from gate.terms import Use
 
 
 def test_every_file_of_a_folder_is_an_extension_with_its_verb():

@@ -6,18 +6,8 @@ import time
 import pytest
 
 from gate.judge import judge, verdict_of, verdict_of_run
-from gate.records import (
-    Check,
-    CheckResult,
-    Corpus,
-    Document,
-    Estimate,
-    ResolvedCheck,
-    Sample,
-    Score,
-    Use,
-    VariantVerdict,
-)
+from gate.records import CheckResult, Corpus, Document, Estimate, Sample, Score, VariantVerdict
+from gate.terms import Check, ResolvedCheck, Use
 
 TASK = "desk_intent"
 

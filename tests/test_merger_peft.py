@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from gate.digest import digest_tree
 from gate.mergers.peft import merge
-from gate.records import LocalAdapter
+from gate.terms import LocalAdapter
 
 # peft warns of a tied base model whose embeddings it adapts, and calls what transformers renamed
 pytestmark = [

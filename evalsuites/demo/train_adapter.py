@@ -37,7 +37,7 @@ SETTINGS: dict[str, Any] = {
     "target_modules": ["k_proj", "o_proj", "q_proj", "v_proj"],
     "epochs": 1,
     "batch_size": 8,
-    "learning_rate": 2e-3,
+    "learning_rate": 1e-3,
     "warmup_share": 0.1,
     "clip_norm": 1.0,
 }

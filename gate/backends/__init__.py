@@ -1,1 +1,1 @@
-"""Engines that run a variant: open_model(weights, adapters, *, ...) -> context manager of a GateLM."""
+"""Engines that run a variant: open_model(weights, adapters, *, ...), a context manager of an lm."""

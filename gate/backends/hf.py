@@ -3,10 +3,11 @@
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from inspect import signature
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from gate.adapters import attach_adapters
 from gate.engines import (
@@ -19,7 +20,8 @@ from gate.engines import (
     shared_length,
 )
 from gate.errors import StageError
-from gate.records import LocalAdapter
+from gate.hf_models import load_model, load_tokenizer
+from gate.terms import LocalAdapter
 
 READS = "checkpoint"
 """What the backend opens."""
@@ -29,6 +31,13 @@ PACKAGES = ("torch", "transformers", "peft", "lm-eval")
 
 _PROBE = "The quick brown fox jumps over the lazy dog. 1 + 1 = 2"
 _LEAST_SHARED = 8  # fewer leading tokens are cheaper to run again
+
+
+class _Prefix(NamedTuple):
+    """Leading tokens that were run: how many, and the attention cache after them."""
+
+    length: int
+    cache: Any
 
 
 @contextmanager
@@ -60,18 +69,17 @@ def open_model(
         StageError: the model or an adapter cannot be loaded whole, or an adapter does nothing.
     """
     import torch
-    from transformers import AutoTokenizer
     from transformers.utils import logging
 
     logging.disable_progress_bar()
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = _load(weights, dtype, trust_remote_code=trust_remote_code, allow_pickle=allow_pickle)
+    model = load_model(
+        weights, dtype=dtype, trust_remote_code=trust_remote_code, allow_pickle=allow_pickle
+    )
     model.to(device).eval()
     paths = [weights, *(adapter.path for adapter in adapters)]
-    source = [path for path in paths if (path / "tokenizer_config.json").is_file()][-1]
-    tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=trust_remote_code)
-    _check_vocabulary(tokenizer, model, source)
+    tokenizer = load_tokenizer(paths, model, trust_remote_code=trust_remote_code)
     engine = HfEngine(model, tokenizer, name=weights.name, batch_size=batch_size)
     probe = [*engine.encode(_PROBE, add_special_tokens=True), *tokenizer.get_added_vocab().values()]
     attach_adapters(model, adapters, probe=probe, allow_pickle=allow_pickle)
@@ -136,8 +144,9 @@ class HfEngine:
 
     def score(self, rows: Sequence[ScoreRow]) -> Iterator[tuple[Likelihood, ...]]:
         """For each row one likelihood per target; log-softmax in float32, as all logits."""
+        opening = self._run_shared(rows, _Prefix(0, None))
         for batch in score_batches(rows, self._batch_size):
-            yield from self._score_batch(batch)
+            yield from self._score_batch(batch, opening)
 
     def generate(self, rows: Sequence[PromptRow]) -> Iterator[tuple[int, ...]]:
         """For each row the tokens written greedily.
@@ -151,47 +160,51 @@ class HfEngine:
                 batch = prompts[start : start + self._batch_size]
                 yield from self._generate_batch(batch, stops, max_tokens)
 
-    def _score_batch(self, batch: Sequence[ScoreRow]) -> list[tuple[Likelihood, ...]]:
+    def _score_batch(
+        self, batch: Sequence[ScoreRow], opening: _Prefix
+    ) -> list[tuple[Likelihood, ...]]:
         import torch
 
+        shared, cache = self._run_shared(batch, opening)
         length = max(len(row.ids) for row in batch)
         needed = min(row.first for row in batch)
-        shared = shared_length([row.ids for row in batch], needed)
-        if not self._can_share or len(batch) == 1 or shared < _LEAST_SHARED:
-            shared = 0
         # padded on the right, where no position that is read can see it
         ids = torch.full((len(batch), length - shared), self._ends[0])
         for line, row in zip(ids, batch, strict=True):
             line[: len(row.ids) - shared] = torch.tensor(row.ids[shared:])
-        with torch.inference_mode():
-            cache = self._run_prefix(batch[0].ids[:shared], len(batch)) if shared else None
-            logits = self._logits(ids, length - needed, cache)
-            return [
-                _likelihoods(lines[row.first - needed : len(row.ids) - needed], row.targets)
-                for lines, row in zip(logits, batch, strict=True)
-            ]
+        cache = deepcopy(cache)
+        if cache is not None:
+            cache.batch_repeat_interleave(len(batch))
+        logits = self._run(ids, cache, count=length - needed).logits[:, needed - length :]
+        return [
+            _likelihoods(lines[row.first - needed : len(row.ids) - needed], row.targets)
+            for lines, row in zip(logits, batch, strict=True)
+        ]
 
-    def _run_prefix(self, ids: Sequence[int], copies: int) -> Any:
-        """The attention cache after tokens that all rows of a batch begin with."""
+    def _run_shared(self, rows: Sequence[ScoreRow], known: _Prefix) -> _Prefix:
+        """What all rows begin with, run once; what is known of it, where little can be added."""
         import torch
 
-        line = torch.tensor([list(ids)], device=self._model.device)
-        cache = self._model(input_ids=line, use_cache=True, **self._keep(1)).past_key_values
-        cache.batch_repeat_interleave(copies)
-        return cache
+        if not self._can_share or not rows[1:]:
+            return known
+        length = shared_length([row.ids for row in rows], min(row.first for row in rows))
+        if length - known.length < _LEAST_SHARED:
+            return known
+        ids = torch.tensor([rows[0].ids[known.length : length]])
+        return _Prefix(length, self._run(ids, deepcopy(known.cache), count=1).past_key_values)
 
-    def _logits(self, ids: Any, count: int, cache: Any) -> Any:
-        """The logits at the last `count` positions: one matrix per row."""
-        output = self._model(
-            input_ids=ids.to(self._model.device),
-            past_key_values=cache,
-            use_cache=cache is not None,
-            **self._keep(count),
-        )
-        return output.logits[:, -count:]
+    def _run(self, ids: Any, cache: Any, *, count: int) -> Any:
+        """The model's output for ids that go on from a cache, with the last `count` logits."""
+        import torch
 
-    def _keep(self, count: int) -> dict[str, int]:
-        return {"logits_to_keep": count} if self._keeps_logits else {}
+        keep = {"logits_to_keep": count} if self._keeps_logits else {}
+        with torch.inference_mode():
+            return self._model(
+                input_ids=ids.to(self._model.device),
+                past_key_values=cache,
+                use_cache=self._can_share,
+                **keep,
+            )
 
     def _caches_attention(self) -> bool:
         """Whether a prefix can be run once for many rows: its cache is keys and values alone."""
@@ -251,38 +264,6 @@ class HfEngine:
                 hint="the weights hold NaN or infinity, or overflow in this dtype",
             )
         return scores
-
-
-def _load(weights: Path, dtype: str, *, trust_remote_code: bool, allow_pickle: bool) -> Any:
-    """The model with every weight from the checkpoint: transformers makes up missing ones."""
-    from transformers import AutoModelForCausalLM
-
-    try:
-        model, info = AutoModelForCausalLM.from_pretrained(
-            weights,
-            dtype=dtype,
-            trust_remote_code=trust_remote_code,
-            use_safetensors=None if allow_pickle else True,
-            output_loading_info=True,
-        )
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise StageError(f"{weights}: transformers cannot load it: {error}") from error
-    lacking = sorted(info["missing_keys"]) + [key for key, *_ in info["mismatched_keys"]]
-    if lacking:
-        raise StageError(
-            f"{weights}: the checkpoint does not hold {lacking[0]} as its config.json has it",
-            hint=f"{len(lacking)} tensors are missing or of another shape",
-        )
-    return model
-
-
-def _check_vocabulary(tokenizer: Any, model: Any, source: Path) -> None:
-    rows = model.get_input_embeddings().weight.shape[0]
-    if len(tokenizer) > rows:
-        raise StageError(
-            f"{source}: the tokenizer has {len(tokenizer)} tokens, the model's embedding {rows}",
-            hint="the gate does not resize embeddings: train and merge with the resized base",
-        )
 
 
 def _end_ids(declared: int | list[int] | None, own: int | None) -> list[int]:

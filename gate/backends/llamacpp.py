@@ -17,7 +17,7 @@ from gate.engines import (
 )
 from gate.errors import ConfigError, StageError
 from gate.llama_models import LlamaModel, Token
-from gate.records import LocalAdapter
+from gate.terms import LocalAdapter
 
 READS = "gguf"
 """What the backend opens."""
@@ -151,7 +151,9 @@ class LlamaEngine:
             tokens = [Token(written[place][-1], end, [place], True) for place, end in ends.items()]
         return [tuple(text) for text in written]
 
-    def _lay_out(self, lines: Sequence[tuple[Sequence[int], int]]) -> tuple[list[Token], list[int]]:
+    def _lay_out(
+        self, lines: Sequence[tuple[tuple[int, ...], int]]
+    ) -> tuple[list[Token], list[int]]:
         """Lines of ids as one batch, read from a position on; and where each one's logits begin.
 
         What all lines begin with is in the batch once, as part of each of them.

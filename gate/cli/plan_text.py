@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from gate import stats
 from gate.config import GateConfig
 from gate.recording import Todo
-from gate.records import Check, ResolvedCheck
 from gate.store import Store
+from gate.terms import Check, ResolvedCheck
 
 _ASSUMED_FLIP_RATE = 0.04
 _POWER = 0.9

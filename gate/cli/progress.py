@@ -9,13 +9,15 @@ from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
-    Progress as Display,
     ProgressColumn,
     SpinnerColumn,
     Task,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
+)
+from rich.progress import (
+    Progress as Display,
 )
 from rich.text import Text
 

@@ -1,1 +1,1 @@
-"""Ways to compare two variants on the same documents: compare(reference, candidate, *, ...) -> Estimate."""
+"""Ways to compare two variants: compare(reference, candidate, *, ...) -> Estimate."""

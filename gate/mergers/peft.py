@@ -20,7 +20,8 @@ from gate.checkpoints import (
     weight_files,
 )
 from gate.errors import ConfigError, StageError
-from gate.records import LocalAdapter, WeightReport
+from gate.records import WeightReport
+from gate.terms import LocalAdapter
 
 PACKAGES = ("torch", "transformers", "peft", "safetensors")
 WRITES = "checkpoint"

@@ -19,7 +19,8 @@ from gate.presentation import (
     size,
     tally,
 )
-from gate.records import CheckResult, Outcome, Record, Variant, Verdict
+from gate.records import CheckResult, Outcome, Record, Verdict
+from gate.terms import Variant
 
 MOST_CHARACTERS = 65_536
 """What a comment on GitHub holds."""
