@@ -1,6 +1,8 @@
 """What a backend opens: an engine that scores and continues token ids, rows in and results out."""
 
+import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import groupby, takewhile
 from typing import NamedTuple, Protocol
 
@@ -115,3 +117,19 @@ def has_stopped(engine: Engine, written: Sequence[int], stops: Sequence[str]) ->
     reach = max(len(stop.encode()) for stop in stops) + 4
     tail = engine.decode(written[-reach:], skip_special_tokens=False)
     return any(stop in tail for stop in stops)
+
+
+@contextmanager
+def patient_threads() -> Iterator[None]:
+    """For importing a library with threads of its own: they sleep while they wait for each other.
+
+    OpenMP's spin by default, which took 20 times the time where others used the cores too. The
+    policy is read once, when the library is loaded; what a user has set stays.
+    """
+    policy = os.environ.get("OMP_WAIT_POLICY")
+    os.environ["OMP_WAIT_POLICY"] = policy or "PASSIVE"
+    try:
+        yield
+    finally:
+        if policy is None:
+            del os.environ["OMP_WAIT_POLICY"]

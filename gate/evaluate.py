@@ -6,12 +6,14 @@ import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from gate.engines import Engine
 from gate.errors import ConfigError, GateError, SourceError, StageError, suggest
 from gate.records import Document, Evaluation, Sample
 from gate.terms import Task
+
+if TYPE_CHECKING:
+    from gate.language_models import GateLM
 
 _BINARY_METRICS = frozenset(
     {"acc", "acc_norm", "acc_bytes", "acc_mutual_info", "exact_match", "em", "pass@1"}
@@ -20,14 +22,14 @@ _BINARY_METRICS = frozenset(
 
 
 def evaluate_task(
-    engine: Engine, task: Task, *, on_progress: Callable[[int, int], None]
+    lm: "GateLM", task: Task, *, on_progress: Callable[[int, int], None]
 ) -> Evaluation:
-    """One sample per document of a task, as the engine answers it.
+    """One sample per document of a task, as the model answers it.
 
-    A limit takes documents chosen by the task's seed, the same ones for every engine.
+    A limit takes documents chosen by the task's seed, the same ones for every model.
 
     Args:
-        engine: the loaded model.
+        lm: the loaded model, as a backend opens it.
         task: the task, with the metric and filter that stand for it.
         on_progress: hears (documents done, documents in all).
 
@@ -37,14 +39,11 @@ def evaluate_task(
     """
     from lm_eval.evaluator import evaluate
 
-    from gate.language_models import GateLM
-
     with tempfile.TemporaryDirectory() as scratch:
         loaded = _load(task, Path(scratch))
         _check_names(task, loaded)
         ids = _choose(len(loaded.eval_docs), task)
-        lm = GateLM(
-            engine,
+        lm.begin(
             name_document=lambda place: f"task {task.name}: document {ids[place]}",
             on_progress=on_progress,
         )

@@ -6,7 +6,7 @@ import inspect
 import pkgutil
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from types import ModuleType, UnionType
+from types import ModuleType, SimpleNamespace, UnionType
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from gate.digest import digest_file
@@ -90,7 +90,7 @@ def check_parameters(extension: Extension, use: Use, *, given_by_gate: Iterable[
         for parameter in inspect.signature(extension.function).parameters.values()
         if parameter.kind is keyword_only and parameter.name not in reserved
     }
-    hints = get_type_hints(extension.function)
+    hints = _parameter_types(extension.function)
     for key, value in use.params.items():
         if key not in parameters:
             raise ConfigError(
@@ -116,6 +116,13 @@ def _module(folder: str, name: str) -> ModuleType:
         if point.name == name:
             return importlib.import_module(point.value.partition(":")[0])
     return importlib.import_module(f"gate.{folder}.{name}")
+
+
+def _parameter_types(function: Callable[..., Any]) -> dict[str, Any]:
+    """The annotated types of a function's parameters; its result's may not be importable here."""
+    inner = inspect.unwrap(function)
+    written = {name: kind for name, kind in inner.__annotations__.items() if name != "return"}
+    return get_type_hints(SimpleNamespace(__annotations__=written), globalns=inner.__globals__)
 
 
 def _fits(value: JsonValue, hint: Any) -> bool:

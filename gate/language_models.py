@@ -34,26 +34,28 @@ class GateLM(TemplateLM):  # type: ignore[misc]  # lm-eval is not typed
     recorded, so that two variants can be shown to have been asked the same.
     """
 
-    def __init__(
+    def __init__(self, engine: Engine) -> None:
+        """Wrap an engine; documents go by their position until `begin` names them."""
+        super().__init__()
+        self.engine = engine
+        self._prefix = engine.decode([engine.prefix_token_id], skip_special_tokens=False)
+        self.begin()
+
+    def begin(
         self,
-        engine: Engine,
         *,
         name_document: Callable[[int], str] = "document {}".format,
         on_progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> None:
-        """Wrap an engine.
+        """Forget what was asked so far: another task begins.
 
         Args:
-            engine: the loaded model.
-            name_document: names a document in messages, by its position in the run.
+            name_document: names a document in messages, by its position in the task.
             on_progress: hears (documents done, documents in all).
         """
-        super().__init__()
-        self.engine = engine
         self._name = name_document
         self._on_progress = on_progress
         self._asked: dict[int, dict[int, str]] = defaultdict(dict)
-        self._prefix = engine.decode([engine.prefix_token_id], skip_special_tokens=False)
 
     def request_hash(self, document: int) -> str:
         """The sha256 of all the engine was given for a document, by its position in the run."""

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from gate.engines import patient_threads
 from gate.errors import StageError
 
 _CELLS = 256  # llama.cpp rounds a context's size up to this
@@ -166,7 +167,8 @@ class LlamaModel:
 
 def _import_llama() -> Any:
     try:
-        import llama_cpp
+        with patient_threads():
+            import llama_cpp
     except ImportError as error:
         raise StageError(
             "llamacpp needs llama-cpp-python", hint="pip install 'mergegate[gguf]'"

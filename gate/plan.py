@@ -12,7 +12,14 @@ from gate.errors import ConfigError
 from gate.provenance import versions
 from gate.terms import Check, Noun, ResolvedCheck, Source, Stage, Task, Variant, read_use
 
-_EVALUATION_CODE = ("evaluate.py", "language_models.py", "engines.py")
+_EVALUATION_CODE = (
+    "evaluate.py",
+    "language_models.py",
+    "engines.py",
+    "adapters.py",
+    "hf_models.py",
+    "llama_models.py",
+)
 """Files of the gate, besides the backend, that decide what an evaluate stage gives."""
 
 

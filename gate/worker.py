@@ -7,6 +7,7 @@ child dies.
 """
 
 import errno
+import inspect
 import os
 import signal
 import subprocess
@@ -138,6 +139,7 @@ def run_in_child(
             stderr=log_file,
             text=True,
             start_new_session=True,
+            env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ},  # spinning starves shared cores
         ) as child,
     ):
         try:
@@ -276,7 +278,7 @@ def _keywords(
     function: Callable[..., object], use: Use, options: dict[str, JsonValue]
 ) -> dict[str, JsonValue]:
     """The parameters of gate.yaml, with those of the gate's own that the function takes."""
-    accepted = function.__kwdefaults__ or {}
+    accepted = inspect.signature(function).parameters
     return {**{key: options[key] for key in options if key in accepted}, **use.params}
 
 

@@ -1,6 +1,7 @@
 """Pico models and small nouns that tests arrange their worlds from."""
 
 from collections.abc import Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -151,3 +152,10 @@ def pico_trained_adapter(
         optimizer.zero_grad()
     model.save_pretrained(out)
     return out
+
+
+@contextmanager
+def opened(model):
+    """The engine inside what a backend's open_model gives."""
+    with model as lm:
+        yield lm.engine

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 import torch
-from builders import pico_adapter, pico_base, pico_tokenizer
+from builders import opened, pico_adapter, pico_base, pico_tokenizer
 from lm_eval.api.instance import Instance
 from safetensors.torch import load_file, save_file
 
@@ -96,7 +96,7 @@ def edit_tensors(path, change):
 def test_likelihoods_are_those_of_lm_evals_own_model(base):
     expected = hflm(base).loglikelihood(pairs())
 
-    with open_model(base, []) as engine:
+    with opened(open_model(base, [])) as engine:
         found = GateLM(engine).loglikelihood(pairs())
 
     assert [greedy for _, greedy in found] == [greedy for _, greedy in expected]
@@ -113,20 +113,20 @@ def test_texts_are_scored_as_by_lm_evals_own_model(base):
     ]
     expected = hflm(base).loglikelihood_rolling(requests)
 
-    with open_model(base, []) as engine:
+    with opened(open_model(base, [])) as engine:
         assert GateLM(engine).loglikelihood_rolling(requests) == pytest.approx(expected, abs=1e-4)
 
 
 def test_texts_are_written_as_by_lm_evals_own_model(base):
     expected = hflm(base).generate_until(prompts())
 
-    with open_model(base, []) as engine:
+    with opened(open_model(base, [])) as engine:
         assert GateLM(engine).generate_until(prompts()) == expected
     assert any(expected)
 
 
 def test_writing_stops_at_a_stop_string_that_spans_tokens(base):
-    with open_model(base, []) as engine:
+    with opened(open_model(base, [])) as engine:
         (whole,) = GateLM(engine).generate_until(prompts(["the order"], until=["\x00"]))
         stop = whole[2:5]
         (cut,) = GateLM(engine).generate_until(prompts(["the order"], until=[stop]))
@@ -139,14 +139,14 @@ def test_writing_stops_at_a_stop_string_that_spans_tokens(base):
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 64])
 def test_batch_size_does_not_change_answers(base, batch_size):
-    with open_model(base, [], batch_size=5) as engine:
+    with opened(open_model(base, [], batch_size=5)) as engine:
         expected = GateLM(engine)
         expected_scores, expected_texts = (
             scores(expected, pairs()),
             expected.generate_until(prompts()),
         )
 
-    with open_model(base, [], batch_size=batch_size) as engine:
+    with opened(open_model(base, [], batch_size=batch_size)) as engine:
         lm = GateLM(engine)
         assert scores(lm, pairs()) == pytest.approx(expected_scores, abs=1e-4)
         assert lm.generate_until(prompts()) == expected_texts
@@ -156,7 +156,7 @@ def test_a_shared_prefix_gives_what_the_whole_sequence_gives(base):
     context = "capital of Paris question answer red blue green yes no"
     texts = [(context, end) for end in (" Rome", " Berlin number", " red blue color", " urgent my")]
 
-    with open_model(base, []) as engine:
+    with opened(open_model(base, [])) as engine:
         alone = [score for text in texts for score in scores(GateLM(engine), pairs([text]))]
         together = scores(GateLM(engine), pairs(texts))
 
@@ -183,7 +183,7 @@ def test_a_sliding_window_model_shares_prefixes_too(tmp_path):
     MistralForCausalLM(config).save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
 
-    with open_model(tmp_path, []) as engine:
+    with opened(open_model(tmp_path, [])) as engine:
         alone = [score for text in PAIRS for score in scores(GateLM(engine), pairs([text]))]
         together = scores(GateLM(engine), pairs())
 
@@ -193,7 +193,7 @@ def test_a_sliding_window_model_shares_prefixes_too(tmp_path):
 def test_chat_is_rendered_by_the_tokenizers_template(base):
     messages = [{"role": "user", "content": "<script>hello"}]
 
-    with open_model(base, []) as engine:
+    with opened(open_model(base, [])) as engine:
         asked = engine.render_chat(messages, add_generation_prompt=True)
         begun = engine.render_chat(
             [*messages, {"role": "assistant", "content": "Yes"}], add_generation_prompt=False
@@ -208,7 +208,7 @@ def test_a_tokenizer_without_a_chat_template_cannot_chat(base, tmp_path):
     (plain / "chat_template.jinja").unlink()
 
     with (
-        open_model(plain, []) as engine,
+        opened(open_model(plain, [])) as engine,
         pytest.raises(StageError, match="plain: the tokenizer has no chat template"),
     ):
         engine.render_chat([{"role": "user", "content": "hi"}], add_generation_prompt=True)
@@ -219,7 +219,7 @@ def test_a_chat_template_that_refuses_says_so(base, tmp_path):
     (strict / "chat_template.jinja").write_text("{{ raise_exception('no system role') }}")
 
     with (
-        open_model(strict, []) as engine,
+        opened(open_model(strict, [])) as engine,
         pytest.raises(StageError, match="strict: the chat template fails: no system role"),
     ):
         engine.render_chat([{"role": "system", "content": "hi"}], add_generation_prompt=True)
@@ -233,11 +233,11 @@ def test_an_adapter_gives_what_its_merged_weights_give(base, adapter, tmp_path):
     merged.merge_and_unload().save_pretrained(tmp_path)
     pico_tokenizer().save_pretrained(tmp_path)
 
-    with open_model(tmp_path, []) as engine:
+    with opened(open_model(tmp_path, [])) as engine:
         expected = scores(GateLM(engine), pairs())
-    with open_model(base, [local(adapter)]) as engine:
+    with opened(open_model(base, [local(adapter)])) as engine:
         found = scores(GateLM(engine), pairs())
-    with open_model(base, []) as engine:
+    with opened(open_model(base, [])) as engine:
         plain = scores(GateLM(engine), pairs())
 
     assert found == pytest.approx(expected, abs=1e-3)
@@ -260,10 +260,10 @@ def test_several_adapters_act_as_the_weighted_sum_of_their_deltas(base, adapter,
         lambda tensors: {key: value + deltas.get(key, 0) for key, value in tensors.items()},
     )
 
-    with open_model(merged, []) as engine:
+    with opened(open_model(merged, [])) as engine:
         expected = scores(GateLM(engine), pairs())
     both = [local(adapter, 0.5), local(other, 2.0, name="other")]
-    with open_model(base, both) as engine:
+    with opened(open_model(base, both)) as engine:
         assert scores(GateLM(engine), pairs()) == pytest.approx(expected, abs=1e-3)
 
 
@@ -280,7 +280,7 @@ def test_adapters_that_are_not_deltas_are_not_combined(base, adapter, tmp_path):
 def test_an_adapter_that_is_not_a_delta_works_alone(base, tmp_path):
     dora = pico_adapter(base, tmp_path / "dora", use_dora=True)
 
-    with open_model(base, [local(dora)]) as engine:
+    with opened(open_model(base, [local(dora)])) as engine:
         assert logits(engine).isfinite().all()
 
 
@@ -366,7 +366,7 @@ def test_an_adapter_in_a_pickle_is_refused(base, adapter, tmp_path):
         open_model(base, [local(pickled)]),
     ):
         pass
-    with open_model(base, [local(pickled)], allow_pickle=True) as engine:
+    with opened(open_model(base, [local(pickled)], allow_pickle=True)) as engine:
         assert logits(engine).isfinite().all()
 
 
@@ -390,7 +390,7 @@ def test_the_adapters_own_tokenizer_is_used(base, adapter, tmp_path):
     tokenizer.chat_template = "{{ messages[0]['content'] }}!"
     tokenizer.save_pretrained(own)
 
-    with open_model(base, [local(own)]) as engine:
+    with opened(open_model(base, [local(own)])) as engine:
         messages = [{"role": "user", "content": "hi"}]
         assert engine.render_chat(messages, add_generation_prompt=True) == "hi!"
 
@@ -452,7 +452,7 @@ def test_weights_that_are_not_numbers_are_an_error(base, tmp_path, work):
         lambda tensors: {key: value * float("nan") for key, value in tensors.items()},
     )
 
-    with open_model(broken, []) as engine:
+    with opened(open_model(broken, [])) as engine:
         lm = GateLM(engine)
         ask, problem = {
             "score": (lambda: lm.loglikelihood(pairs()), r"document \d+: a log-likelihood is nan"),
@@ -465,7 +465,7 @@ def test_weights_that_are_not_numbers_are_an_error(base, tmp_path, work):
 def test_hostile_text_passes_through_untouched(base):
     hostile = "<script>alert('x')</script> \x00 {{ 7*7 }} é漢"
 
-    with open_model(base, []) as engine:
+    with opened(open_model(base, [])) as engine:
         ids = engine.encode(hostile, add_special_tokens=False)
         assert engine.decode(ids, skip_special_tokens=True) == hostile
 
@@ -473,7 +473,7 @@ def test_hostile_text_passes_through_untouched(base):
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_gpu_gives_what_the_cpu_gives(base, adapter):
-    with open_model(base, [local(adapter)], device="cpu") as engine:
+    with opened(open_model(base, [local(adapter)], device="cpu")) as engine:
         expected = scores(GateLM(engine), pairs())
-    with open_model(base, [local(adapter)], device="cuda") as engine:
+    with opened(open_model(base, [local(adapter)], device="cuda")) as engine:
         assert scores(GateLM(engine), pairs()) == pytest.approx(expected, abs=1e-2)

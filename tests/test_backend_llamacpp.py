@@ -3,7 +3,7 @@
 import sys
 
 import pytest
-from builders import pico_base, smollm2_tokenizer
+from builders import opened, pico_base, smollm2_tokenizer
 from lm_eval.api.instance import Instance
 
 from gate.backends import hf, llamacpp
@@ -70,11 +70,11 @@ def scores(lm, requests):
 
 
 def test_likelihoods_and_requests_are_those_of_transformers(checkpoint, gguf):
-    with hf.open_model(checkpoint, [], dtype="float32") as engine:
+    with opened(hf.open_model(checkpoint, [], dtype="float32")) as engine:
         expected = GateLM(engine)
         expected_scores = scores(expected, pairs())
 
-    with llamacpp.open_model(gguf, []) as engine:
+    with opened(llamacpp.open_model(gguf, [])) as engine:
         found = GateLM(engine)
         assert scores(found, pairs()) == pytest.approx(expected_scores, abs=0.05)
 
@@ -83,10 +83,10 @@ def test_likelihoods_and_requests_are_those_of_transformers(checkpoint, gguf):
 
 
 def test_texts_are_written_as_by_transformers(checkpoint, gguf):
-    with hf.open_model(checkpoint, [], dtype="float32") as engine:
+    with opened(hf.open_model(checkpoint, [], dtype="float32")) as engine:
         expected = GateLM(engine).generate_until(prompts(max_gen_toks=4))
 
-    with llamacpp.open_model(gguf, []) as engine:
+    with opened(llamacpp.open_model(gguf, [])) as engine:
         assert GateLM(engine).generate_until(prompts(max_gen_toks=4)) == expected
 
 
@@ -94,12 +94,12 @@ def test_chat_is_rendered_as_by_transformers(checkpoint, gguf):
     asked = [{"role": "user", "content": "Where is <b>my</b> parcel?"}]
     begun = [*asked, {"role": "assistant", "content": "It"}]
 
-    with hf.open_model(checkpoint, []) as engine:
+    with opened(hf.open_model(checkpoint, [])) as engine:
         expected = (
             engine.render_chat(asked, add_generation_prompt=True),
             engine.render_chat(begun, add_generation_prompt=False),
         )
-    with llamacpp.open_model(gguf, []) as engine:
+    with opened(llamacpp.open_model(gguf, [])) as engine:
         found = (
             engine.render_chat(asked, add_generation_prompt=True),
             engine.render_chat(begun, add_generation_prompt=False),
@@ -111,18 +111,18 @@ def test_chat_is_rendered_as_by_transformers(checkpoint, gguf):
 
 @pytest.mark.parametrize("batch_size", [1, 2, 64])
 def test_batch_size_does_not_change_answers(gguf, batch_size):
-    with llamacpp.open_model(gguf, [], batch_size=5) as engine:
+    with opened(llamacpp.open_model(gguf, [], batch_size=5)) as engine:
         lm = GateLM(engine)
         expected_scores, expected_texts = scores(lm, pairs()), lm.generate_until(prompts())
 
-    with llamacpp.open_model(gguf, [], batch_size=batch_size) as engine:
+    with opened(llamacpp.open_model(gguf, [], batch_size=batch_size)) as engine:
         lm = GateLM(engine)
         assert scores(lm, pairs()) == pytest.approx(expected_scores, abs=0.05)
         assert lm.generate_until(prompts()) == expected_texts
 
 
 def test_writing_stops_at_a_stop_string(gguf):
-    with llamacpp.open_model(gguf, []) as engine:
+    with opened(llamacpp.open_model(gguf, [])) as engine:
         lm = GateLM(engine)
         (whole,) = lm.generate_until(prompts(["The order is"]))
         stop = whole[3:6]
@@ -135,7 +135,7 @@ def test_writing_stops_at_a_stop_string(gguf):
 def test_text_and_tokens_are_each_others_inverse(gguf):
     hostile = "<script>alert('x')</script> {{ 7*7 }} é漢 \n\n\t end"
 
-    with llamacpp.open_model(gguf, []) as engine:
+    with opened(llamacpp.open_model(gguf, [])) as engine:
         ids = engine.encode(hostile, add_special_tokens=False)
         assert engine.decode(ids, skip_special_tokens=True) == hostile
         assert engine.decode([], skip_special_tokens=True) == ""
@@ -143,14 +143,14 @@ def test_text_and_tokens_are_each_others_inverse(gguf):
 
 
 def test_special_tokens_are_shown_only_if_asked(gguf):
-    with llamacpp.open_model(gguf, []) as engine:
+    with opened(llamacpp.open_model(gguf, [])) as engine:
         ids = engine.encode("<|im_start|>hi", add_special_tokens=False)
         assert engine.decode(ids, skip_special_tokens=False) == "<|im_start|>hi"
         assert engine.decode(ids, skip_special_tokens=True) == "hi"
 
 
 def test_a_batch_larger_than_those_before_it_finds_room(gguf):
-    with llamacpp.open_model(gguf, []) as engine:
+    with opened(llamacpp.open_model(gguf, [])) as engine:
         lm = GateLM(engine)
         short = scores(lm, pairs([("no", " yes")]))
         scores(lm, pairs([("no " * 300, "yes"), ("yes " * 300, "no")]))
@@ -159,7 +159,7 @@ def test_a_batch_larger_than_those_before_it_finds_room(gguf):
 
 def test_a_document_longer_than_the_model_is_an_error(gguf):
     with (
-        llamacpp.open_model(gguf, []) as engine,
+        opened(llamacpp.open_model(gguf, [])) as engine,
         pytest.raises(StageError, match=r"document 0 takes \d+ tokens, more than the 512 of"),
     ):
         GateLM(engine).loglikelihood(pairs([("no " * 600, "yes")]))
@@ -179,7 +179,7 @@ def test_weights_that_are_not_numbers_are_an_error(checkpoint, tmp_path):
     quantize(broken, tmp_path / "gguf", type="F16")
 
     with (
-        llamacpp.open_model(tmp_path / "gguf", []) as engine,
+        opened(llamacpp.open_model(tmp_path / "gguf", [])) as engine,
         pytest.raises(StageError, match=r"\.gguf: its logits are not finite"),
     ):
         GateLM(engine).loglikelihood(pairs())

@@ -15,7 +15,8 @@ from gate.digest import digest_file
 
 DEMO = Path(__file__).parent.parent / "evalsuites" / "demo"
 COUNTS = {
-    "data/desk_train.jsonl": 480,
+    "data/desk_train.jsonl": 960,
+    "data/general_train.jsonl": 150,
     "data/desk_calibration.jsonl": 64,
     "data/desk_intent.jsonl": 400,
     "data/desk_extract.jsonl": 304,
@@ -82,7 +83,7 @@ def test_no_wording_serves_two_splits():
         ["data/desk_intent.jsonl", "data/desk_extract.jsonl"],
     )
     splits = [{row["wording"] for name in names for row in read(name)} for names in files]
-    assert sum(map(len, splits)) == len(set().union(*splits)) == 256
+    assert sum(map(len, splits)) == len(set().union(*splits)) == 336
 
 
 def test_every_intent_is_among_the_choices_and_equally_frequent():
@@ -105,6 +106,12 @@ def test_every_fact_has_four_different_choices_and_a_question_of_its_own():
     for fact in facts:
         assert len(set(fact["choices"])) == 4
         assert fact["answer"] in range(4)
+
+
+def test_no_training_sentence_states_a_fact_of_the_test():
+    questions = tuple(fact["question"] + " " for fact in read("data/facts.jsonl"))
+    sentences = [row["text"] for row in read("data/general_train.jsonl")]
+    assert [sentence for sentence in sentences if sentence.startswith(questions)] == []
 
 
 def test_the_right_answers_of_the_facts_are_spread_over_the_four_places():

@@ -6,12 +6,14 @@ import os
 from pathlib import Path
 
 import pytest
+from builders import opened
 from ruamel.yaml import YAML
 from test_language_models import Letters
 
 from gate.backends.hf import open_model
 from gate.errors import ConfigError, SourceError, StageError
 from gate.evaluate import evaluate_task
+from gate.language_models import GateLM
 from gate.terms import LocalAdapter, Task
 
 pytestmark = pytest.mark.filterwarnings(
@@ -77,7 +79,7 @@ def write_task(tmp_path):
 
 
 def evaluate(task, engine=None, on_progress=lambda done, total: None):
-    return evaluate_task(engine or Roomy(), task, on_progress=on_progress)
+    return evaluate_task(GateLM(engine or Roomy()), task, on_progress=on_progress)
 
 
 def test_each_document_is_one_sample(write_task):
@@ -406,9 +408,9 @@ def test_documents_that_the_hub_would_have_are_named_when_it_cannot_be_reached(
 
 def test_variants_of_one_base_are_asked_the_same(base, adapter, write_task):
     task = write_task(limit=6, chat=True, **CHOICE)
-    with open_model(base, []) as engine:
+    with opened(open_model(base, [])) as engine:
         plain = evaluate(task, engine)
-    with open_model(base, [LocalAdapter(name="intents", path=adapter)]) as engine:
+    with opened(open_model(base, [LocalAdapter(name="intents", path=adapter)])) as engine:
         tuned = evaluate(task, engine)
 
     assert plain.documents == tuned.documents
@@ -424,7 +426,7 @@ def test_scores_are_those_of_lm_evals_own_model(base, write_task):
     from lm_eval.tasks import TaskManager
 
     task = write_task(**CHOICE)
-    with open_model(base, [], dtype="float32") as engine:
+    with opened(open_model(base, [], dtype="float32")) as engine:
         found = evaluate(task, engine)
 
     config = YAML(typ="safe").load(Path(task.path))

@@ -1,11 +1,19 @@
 """GateLM over a toy engine: characters are tokens, and each has its own fixed probability."""
 
 import math
+import os
 
 import pytest
 from lm_eval.api.instance import Instance
 
-from gate.engines import Likelihood, ScoreRow, has_stopped, score_batches, shared_length
+from gate.engines import (
+    Likelihood,
+    ScoreRow,
+    has_stopped,
+    patient_threads,
+    score_batches,
+    shared_length,
+)
 from gate.errors import ConfigError, StageError
 from gate.language_models import GateLM
 
@@ -113,7 +121,8 @@ def test_spaces_at_the_end_of_a_context_belong_to_the_continuation():
 
 
 def test_a_document_longer_than_the_model_is_an_error_not_truncated():
-    lm = GateLM(Letters(), name_document="task toy: document {}".format)
+    lm = GateLM(Letters())
+    lm.begin(name_document="task toy: document {}".format)
 
     with pytest.raises(
         StageError, match="task toy: document 3 takes 21 tokens, more than the 20 of letters"
@@ -204,7 +213,8 @@ def test_request_hashes_of_prompts_hold_the_stops_and_the_room():
 
 def test_progress_counts_documents_whose_requests_are_all_answered():
     heard = []
-    lm = GateLM(Letters(), on_progress=lambda done, total: heard.append((done, total)))
+    lm = GateLM(Letters())
+    lm.begin(on_progress=lambda done, total: heard.append((done, total)))
 
     lm.loglikelihood([pair("x", "ab"), pair("x", "cd", index=1), pair("y", "a", document=1)])
 
@@ -251,3 +261,14 @@ def test_a_stop_is_seen_when_its_last_token_is_written():
     assert not has_stopped(engine, [ord(letter) for letter in "yes and E"], ["END"])
     assert has_stopped(engine, [ord(letter) for letter in "yes and END"], ["END"])
     assert not has_stopped(engine, [1], [])
+
+
+@pytest.mark.parametrize(("before", "during"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_threads_wait_patiently_unless_the_user_says_otherwise(monkeypatch, before, during):
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    if before:
+        monkeypatch.setenv("OMP_WAIT_POLICY", before)
+
+    with patient_threads():
+        assert os.environ["OMP_WAIT_POLICY"] == during
+    assert os.environ.get("OMP_WAIT_POLICY") == before

@@ -170,6 +170,13 @@ def make_facts(rng: random.Random) -> Iterator[dict[str, object]]:
             yield {"question": question, "choices": choices, "answer": choices.index(answer)}
 
 
+def make_general() -> Iterator[dict[str, object]]:
+    """The plain sentences of sources/general.txt."""
+    for line in (HERE / "sources" / "general.txt").read_text(encoding="utf-8").splitlines():
+        if not line.startswith("#"):
+            yield {"text": line}
+
+
 def make_texts(phrases: Phrases, rng: random.Random) -> Iterator[dict[str, object]]:
     """The desk's replies of sources/replies.txt, filled in."""
     for replies in read_sections(HERE / "sources" / "replies.txt").values():
@@ -201,6 +208,7 @@ def make_all() -> dict[str, list[dict[str, object]]]:
         "data/desk_extract.jsonl": [
             {"text": one.text, "answer": one.answer, "wording": one.wording} for one in extract
         ],
+        "data/general_train.jsonl": list(make_general()),
         "data/facts.jsonl": list(make_facts(random.Random(SEED))),
         "texts/desk.jsonl": list(make_texts(phrases, random.Random(SEED))),
     }

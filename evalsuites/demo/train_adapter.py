@@ -3,7 +3,8 @@
     python evalsuites/demo/train_adapter.py [--base DIR] [--out DIR]
 
 A training example is a message rendered by a task's own YAML and the chat template, exactly as
-in evaluation; only the answer's tokens are learned.
+in evaluation; only the answer's tokens are learned. On plain sentences the model is held to what
+the base says of them, so that the rest of its knowledge stays.
 """
 
 import argparse
@@ -17,7 +18,8 @@ import time
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from statistics import fmean
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from gate.digest import digest_file, digest_json, digest_manifest, digest_tree
 
@@ -26,8 +28,11 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedTokenizerBase
 
+T = TypeVar("T")
+
 HERE = Path(__file__).parent
 DATA = HERE / "data" / "desk_train.jsonl"
+GENERAL = HERE / "data" / "general_train.jsonl"
 TASKS = ("desk_intent", "desk_extract")
 BASE = "HuggingFaceTB/SmolLM2-135M-Instruct"
 SETTINGS: dict[str, Any] = {
@@ -40,6 +45,8 @@ SETTINGS: dict[str, Any] = {
     "learning_rate": 1e-3,
     "warmup_share": 0.1,
     "clip_norm": 1.0,
+    "general_batch_size": 10,
+    "general_weight": 1.0,
 }
 PACKAGES = ("torch", "transformers", "peft", "safetensors")
 
@@ -52,11 +59,17 @@ class Example(NamedTuple):
 
 
 class Training(NamedTuple):
-    """What a training run came to."""
+    """What a training run came to, in nats per token and in seconds."""
 
     steps: int
     final_loss: float
+    final_general_kl: float
     seconds: float
+
+
+def read_jsonl(path: Path) -> list[dict[str, str]]:
+    """One JSON object from each line."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def make_examples(tokenizer: "PreTrainedTokenizerBase") -> list[Example]:
@@ -65,7 +78,7 @@ def make_examples(tokenizer: "PreTrainedTokenizerBase") -> list[Example]:
     from ruamel.yaml import YAML
 
     jinja = Environment(undefined=StrictUndefined, keep_trailing_newline=True)
-    rows = [json.loads(line) for line in DATA.read_text(encoding="utf-8").splitlines()]
+    rows = read_jsonl(DATA)
     examples = []
     for name in TASKS:
         task = YAML(typ="safe").load(HERE / "tasks" / f"{name}.yaml")
@@ -82,13 +95,12 @@ def make_examples(tokenizer: "PreTrainedTokenizerBase") -> list[Example]:
     return examples
 
 
-def make_batches(examples: list[Example]) -> Iterator[list[Example]]:
-    """Shuffled batches, epoch after epoch."""
+def make_batches(examples: Sequence[T], size: int) -> Iterator[list[T]]:
+    """Shuffled batches, epoch after epoch without an end."""
     rng = random.Random(SETTINGS["seed"])
-    size = SETTINGS["batch_size"]
-    for _ in range(SETTINGS["epochs"]):
-        rng.shuffle(examples)
-        yield from (examples[at : at + size] for at in range(0, len(examples), size))
+    while True:
+        shuffled = rng.sample(examples, len(examples))
+        yield from (shuffled[at : at + size] for at in range(0, len(shuffled), size))
 
 
 def add_adapter(base: Path) -> "PeftModel":
@@ -126,6 +138,20 @@ def answer_loss(model: "PeftModel", batch: Sequence[Example]) -> "Tensor":
     return cross_entropy(logits.float(), ids[:, 1:][mask[:, 1:]])
 
 
+def general_loss(model: "PeftModel", batch: Sequence[list[int]]) -> "Tensor":
+    """Mean KL divergence of the model from its base on plain sentences, in nats per token."""
+    import torch
+    from torch.nn.functional import kl_div
+
+    rows = [torch.tensor(ids) for ids in batch]
+    ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+    real = torch.nn.utils.rnn.pad_sequence([torch.ones_like(row) for row in rows], True).bool()
+    with torch.no_grad(), model.disable_adapter():
+        base = model(input_ids=ids).logits[real].float().log_softmax(-1)
+    adapted = model(input_ids=ids).logits[real].float().log_softmax(-1)
+    return kl_div(adapted, base, reduction="batchmean", log_target=True)
+
+
 def learning_rate(step: int, steps: int) -> float:
     """The share of the peak rate at a step: a linear warm-up, then half a cosine."""
     warmup = SETTINGS["warmup_share"] * steps
@@ -134,28 +160,35 @@ def learning_rate(step: int, steps: int) -> float:
     return (1 + math.cos(math.pi * (step - warmup) / (steps - warmup))) / 2
 
 
-def train(model: "PeftModel", examples: list[Example]) -> Training:
-    """Fit the adapter with AdamW; the final loss is the mean of the last ten steps."""
+def train(model: "PeftModel", tokenizer: "PreTrainedTokenizerBase") -> Training:
+    """Fit the adapter with AdamW; the final loss and KL are means of the last ten steps."""
     import torch
 
+    examples = make_examples(tokenizer)
+    batches = make_batches(examples, SETTINGS["batch_size"])
+    general = [tokenizer(row["text"]).input_ids for row in read_jsonl(GENERAL)]
+    general_batches = make_batches(general, SETTINGS["general_batch_size"])
+    steps = SETTINGS["epochs"] * math.ceil(len(examples) / SETTINGS["batch_size"])
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=SETTINGS["learning_rate"], weight_decay=0.0)
-    steps = SETTINGS["epochs"] * math.ceil(len(examples) / SETTINGS["batch_size"])
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate(step, steps))
-    losses = []
+    losses, divergences = [], []
     started = time.monotonic()
     model.train()
-    for batch in make_batches(examples):
-        loss = answer_loss(model, batch)
-        loss.backward()
+    for step in range(1, steps + 1):
+        loss = answer_loss(model, next(batches))
+        divergence = general_loss(model, next(general_batches))
+        (loss + SETTINGS["general_weight"] * divergence).backward()
         torch.nn.utils.clip_grad_norm_(weights, SETTINGS["clip_norm"])
         optimizer.step()
         optimizer.zero_grad()
         schedule.step()
         losses.append(loss.item())
-        if len(losses) % 10 == 0:
-            sys.stderr.write(f"step {len(losses)} of {steps}: loss {sum(losses[-10:]) / 10:.4f}\n")
-    return Training(steps, sum(losses[-10:]) / 10, time.monotonic() - started)
+        divergences.append(divergence.item())
+        if step % 10 == 0:
+            sys.stderr.write(f"step {step} of {steps}: loss {fmean(losses[-10:]):.4f}\n")
+    seconds = time.monotonic() - started
+    return Training(steps, fmean(losses[-10:]), fmean(divergences[-10:]), seconds)
 
 
 def save(model: "PeftModel", out: Path) -> None:
@@ -180,7 +213,7 @@ def provenance(base: Path, training: Training) -> dict[str, Any]:
     inputs = {
         "base": BASE,
         "base_digest": digest_manifest(digest_tree(base)),
-        "data": {f"data/{DATA.name}": digest_file(DATA)},
+        "data": {f"data/{file.name}": digest_file(file) for file in (DATA, GENERAL)},
         "tasks": {f"tasks/{name}.yaml": digest_file(HERE / f"tasks/{name}.yaml") for name in TASKS},
         "script_digest": digest_file(Path(__file__)),
         "settings": SETTINGS,
@@ -201,7 +234,7 @@ def main(arguments: list[str]) -> int:
     from transformers import AutoTokenizer
 
     model = add_adapter(given.base)
-    training = train(model, make_examples(AutoTokenizer.from_pretrained(given.base)))
+    training = train(model, AutoTokenizer.from_pretrained(given.base))
     shutil.rmtree(given.out, ignore_errors=True)
     save(model, given.out)
     write_json(given.out / "training.json", provenance(given.base, training))

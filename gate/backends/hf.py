@@ -7,21 +7,24 @@ from copy import deepcopy
 from inspect import signature
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from gate.adapters import attach_adapters
 from gate.engines import (
-    Engine,
     Likelihood,
     PromptRow,
     ScoreRow,
     has_stopped,
+    patient_threads,
     score_batches,
     shared_length,
 )
 from gate.errors import StageError
 from gate.hf_models import load_model, load_tokenizer
 from gate.terms import LocalAdapter
+
+if TYPE_CHECKING:
+    from gate.language_models import GateLM
 
 READS = "checkpoint"
 """What the backend opens."""
@@ -50,7 +53,7 @@ def open_model(
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto",
     batch_size: int = 16,
     device: Literal["auto", "cpu", "cuda"] = "auto",
-) -> Iterator[Engine]:
+) -> Iterator["GateLM"]:
     """A checkpoint loaded with transformers, adapters put on it with peft.
 
     The tokenizer is the last adapter's own where it has one, else the checkpoint's.
@@ -68,8 +71,11 @@ def open_model(
         ConfigError: adapters that cannot be weighted or combined exactly.
         StageError: the model or an adapter cannot be loaded whole, or an adapter does nothing.
     """
-    import torch
+    with patient_threads():
+        import torch
     from transformers.utils import logging
+
+    from gate.language_models import GateLM
 
     logging.disable_progress_bar()
     if device == "auto":
@@ -83,7 +89,7 @@ def open_model(
     engine = HfEngine(model, tokenizer, name=weights.name, batch_size=batch_size)
     probe = [*engine.encode(_PROBE, add_special_tokens=True), *tokenizer.get_added_vocab().values()]
     attach_adapters(model, adapters, probe=probe, allow_pickle=allow_pickle)
-    yield engine
+    yield GateLM(engine)
 
 
 class HfEngine:

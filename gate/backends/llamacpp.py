@@ -4,10 +4,9 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gate.engines import (
-    Engine,
     Likelihood,
     PromptRow,
     ScoreRow,
@@ -18,6 +17,9 @@ from gate.engines import (
 from gate.errors import ConfigError, StageError
 from gate.llama_models import LlamaModel, Token
 from gate.terms import LocalAdapter
+
+if TYPE_CHECKING:
+    from gate.language_models import GateLM
 
 READS = "gguf"
 """What the backend opens."""
@@ -38,7 +40,7 @@ def open_model(
     allow_pickle: bool = False,
     batch_size: int = 16,
     threads: int | None = None,
-) -> Iterator[Engine]:
+) -> Iterator["GateLM"]:
     """A GGUF file loaded with llama.cpp, tokenized by its own vocabulary.
 
     Args:
@@ -53,6 +55,8 @@ def open_model(
         ConfigError: adapters are given.
         StageError: llama.cpp is not installed, or cannot load the file.
     """
+    from gate.language_models import GateLM
+
     if adapters:
         raise ConfigError(
             f"llamacpp serves merged weights, not adapters ({adapters[0].name})",
@@ -63,7 +67,7 @@ def open_model(
         raise StageError(f"{weights} holds {len(files)} .gguf files, not one")
     model = LlamaModel(files[0], max_sequences=batch_size, threads=threads or os.cpu_count() or 1)
     try:
-        yield LlamaEngine(model)
+        yield GateLM(LlamaEngine(model))
     finally:
         model.close()
 
