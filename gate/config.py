@@ -14,7 +14,7 @@ from gate.yaml_files import Location, YamlFile, read_yaml
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 KINDS = ("base", "adapter", "merged", "quantized")
-"""The kinds of variant that a check may name instead of a variant."""
+"""The kinds of variant that a check may name; one of a kind that a gate lacks judges nothing."""
 
 GIVEN_BY_GATE = ("trust_remote_code", "allow_pickle")
 """Keyword arguments that the gate passes to every extension that has them."""
@@ -215,10 +215,9 @@ def _check_check(
     check: Check, variants: tuple[Variant, ...], file: YamlFile, location: Location
 ) -> None:
     names = tuple(variant.name for variant in variants)
-    kinds = {variant.kind for variant in variants}
     for key in ("of", "against"):
         name = getattr(check, key)
-        if name not in names and name not in kinds:
+        if name not in names and name not in KINDS:
             problem = f"no variant or kind {name!r}"
             raise file.error((*location, key), problem, hint=f"this gate has {', '.join(names)}")
     try:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from gate.config import GateConfig
 from gate.errors import ConfigError
 from gate.executors.local import execute
+from gate.jobs import Batch, Done, Event, Failed, Job, RunBatch
 from gate.plan import PlannedStage, make_plan
 from gate.recording import Sources, Todo, make_record
 from gate.records import Record
@@ -14,7 +15,7 @@ from gate.report_files import write_run
 from gate.sources import SourceKind, check_fit, locate
 from gate.store import OUTPUT, StageCost, Store
 from gate.terms import LocalAdapter, Source
-from gate.worker import Batch, Done, Event, Failed, Job, RunBatch, run_in_child
+from gate.worker import run_in_child
 
 
 class FinishedRun(NamedTuple):

@@ -18,14 +18,15 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NoReturn, TextIO
+from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from pydantic import TypeAdapter
 
 from gate import extensions
 from gate.errors import GateError, StageError
+from gate.jobs import Batch, Done, Event, Failed, Job, OnEvent, Progress, Started
 from gate.provenance import peak_memory_bytes
-from gate.terms import JsonValue, LocalAdapter, Noun, Stage, Task, Use
+from gate.terms import JsonValue, Use
 
 if TYPE_CHECKING:
     from gate.language_models import GateLM
@@ -39,70 +40,6 @@ REPORT_FILE = "report.json"
 _LOG_TAIL_LINES = 20
 _GRACE_SECONDS = 10
 
-
-class Job(Noun):
-    """A stage with the local paths it works on.
-
-    Attributes:
-        model: the directory it reads: a base, a merged or a quantized checkpoint.
-        out: the existing, empty directory it writes into.
-    """
-
-    stage: Stage
-    label: str
-    model: str
-    adapters: tuple[LocalAdapter, ...]
-    task: Task | None
-    out: str
-
-
-class Batch(Noun):
-    """Jobs for one child: one build, or the evaluations that share a loaded model."""
-
-    jobs: tuple[Job, ...]
-    options: dict[str, JsonValue]
-    """Keyword arguments that the gate gives to every extension: trust_remote_code and such."""
-
-
-class Started(Noun):
-    """A job begins."""
-
-    event: Literal["started"] = "started"
-    key: str
-
-
-class Progress(Noun):
-    """A job has done so many of its documents."""
-
-    event: Literal["progress"] = "progress"
-    key: str
-    done: int
-    total: int
-
-
-class Done(Noun):
-    """A job's output is whole."""
-
-    event: Literal["done"] = "done"
-    key: str
-    seconds: float
-    peak_memory_bytes: int
-
-
-class Failed(Noun):
-    """A job ended in an error; the ones after it in the batch did not run."""
-
-    event: Literal["failed"] = "failed"
-    key: str
-    problem: str
-    hint: str | None
-    exit_status: int
-
-
-Event = Started | Progress | Done | Failed
-OnEvent = Callable[[Event], None]
-RunBatch = Callable[[Batch, Path, OnEvent], None]
-"""Runs a batch with a log file: in a child (`run_in_child`), or here (`run_in_process`)."""
 
 _EVENTS: TypeAdapter[Event] = TypeAdapter(Event)
 

@@ -5,10 +5,11 @@ from pathlib import Path
 from textwrap import dedent
 
 from gate.digest import digest_json
+from gate.jobs import Done, Failed, Progress, Started
 from gate.records import Document, Evaluation, Sample, WeightReport
-from gate.worker import EVALUATION_FILE, REPORT_FILE, Done, Failed, Progress, Started
+from gate.worker import EVALUATION_FILE, REPORT_FILE
 
-CHOICES = ("red", "green", "blue", "yellow")
+CHOICES = ("red", "green", "blue", "yes")
 
 
 def write_task(folder: Path, name: str = "colors", documents: int = 300) -> Path:

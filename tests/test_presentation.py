@@ -5,13 +5,11 @@ import pytest
 from gate.presentation import (
     amount,
     bound_text,
-    changes,
     count,
     duration,
     excerpt,
     interval_text,
     moment,
-    not_passed,
     one_line,
     percent,
     printable,
@@ -23,6 +21,7 @@ from gate.presentation import (
 )
 from gate.records import CheckResult, Estimate, Sample, Score
 from gate.terms import Check, Use
+from gate.views import changes, not_passed
 
 SHARE = "share of documents"
 

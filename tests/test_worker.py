@@ -6,8 +6,9 @@ import sys
 
 import pytest
 
+from gate.jobs import Batch, Done, Failed, Job, Started
 from gate.terms import LocalAdapter, Stage, Use
-from gate.worker import Batch, Done, Failed, Job, Started, run_in_child, run_in_process
+from gate.worker import run_in_child, run_in_process
 
 CHILD_THAT_DIES = """\
 import os, signal, sys

@@ -11,9 +11,9 @@ from typing import Literal, NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from gate import presentation
-from gate.presentation import Change
+from gate import presentation, views
 from gate.records import CheckResult, Document, Estimate, Record, Sample, Score
+from gate.views import Change
 
 MOST_CHANGES = 50
 """Changed documents shown for a task and pair of variants; record.json has them all."""
@@ -125,6 +125,7 @@ def render(record: Record) -> str:
         panels=tuple(draw_panels(record)),
         changes=tuple(_task_changes(record)),
         say=presentation,
+        look=views,
     )
 
 
@@ -247,17 +248,17 @@ def _task_changes(record: Record) -> Iterable[TaskChanges]:
         if pairs:
             changed = {change.document_id for pair in pairs for change in pair.shown}
             right = float(scores[0].higher_is_better) if scores[0].is_binary else None
-            documents = presentation.documents_of(record, task.name)
+            documents = views.documents_of(record, task.name)
             dossiers = tuple(_dossiers(scores, documents, changed))
             yield TaskChanges(task.name, right, pairs, documents, dossiers)
 
 
 def _pair(record: Record, task: str, reference: str, candidate: str) -> Pair | None:
-    before = presentation.score_of(record, reference, task)
-    after = presentation.score_of(record, candidate, task)
+    before = views.score_of(record, reference, task)
+    after = views.score_of(record, candidate, task)
     if before is None or after is None:
         return None
-    found = presentation.changes(before, after)
+    found = views.changes(before, after)
     losses = sum(change.direction == "loss" for change in found)
     shown = found[:MOST_CHANGES]
     return Pair(reference, candidate, len(found) - losses, losses, shown, len(found) - len(shown))

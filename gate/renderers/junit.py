@@ -14,9 +14,9 @@ from gate.presentation import (
     interval_text,
     printable,
     rule_text,
-    tally,
 )
 from gate.records import CheckResult, Record, Verdict
+from gate.views import tally
 
 
 def render(record: Record) -> str:

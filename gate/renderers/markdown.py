@@ -7,20 +7,17 @@ from gate.presentation import (
     MISSING,
     VERDICT_SENTENCES,
     amount,
-    artifact_of,
     count,
     interval_text,
     moment,
-    not_passed,
     one_line,
     rule_text,
-    score_of,
     score_text,
     size,
-    tally,
 )
 from gate.records import CheckResult, Outcome, Record, Verdict
 from gate.terms import Variant
+from gate.views import artifact_of, not_passed, score_of, tally
 
 MOST_CHARACTERS = 65_536
 """What a comment on GitHub holds."""

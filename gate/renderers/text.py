@@ -7,18 +7,15 @@ from gate.presentation import (
     MISSING,
     OUTCOME_WORDS,
     VERDICT_SENTENCES,
-    artifact_of,
     count,
     interval_text,
-    not_passed,
     one_line,
     rule_text,
-    score_of,
     score_text,
     size,
-    tally,
 )
 from gate.records import CheckResult, Record
+from gate.views import artifact_of, not_passed, score_of, tally
 
 COLUMNS = 100
 """No line is longer."""
