@@ -1,0 +1,116 @@
+"""The README is true: its gate.yaml loads, its extension works, its commands exist."""
+
+import configparser
+import re
+import types
+from pathlib import Path
+
+from gates import write_task
+from typer.main import get_command
+
+from gate.cli import app
+from gate.config import load_config
+from gate.digest import digest_json
+from gate.errors import ConfigError
+from gate.records import EXIT_STATUS, Sample, Score
+from gate.suites import shipped_suites
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def test_the_gate_and_suite_of_the_readme_load(tmp_path):
+    gate, suite = blocks("yaml")
+    (tmp_path / "gate.yaml").write_text(gate)
+    (tmp_path / "suite.yaml").write_text(suite)
+    write_task(tmp_path / "tasks", "desk_intent")
+    config = load_config(tmp_path / "gate.yaml")
+    assert config.ship == ("q8_0", "q4_k_m")
+    assert len(config.suite.checks) == 4
+
+
+def test_the_artifact_name_of_the_readme_is_the_one_that_is_made(tmp_path):
+    from gate.plan import artifact_name
+
+    gate, suite = blocks("yaml")
+    (tmp_path / "gate.yaml").write_text(gate)
+    (tmp_path / "suite.yaml").write_text(suite)
+    write_task(tmp_path / "tasks", "desk_intent")
+    config = load_config(tmp_path / "gate.yaml")
+    q8_0 = next(variant for variant in config.variants if variant.name == "q8_0")
+    name = artifact_name(q8_0, base=config.candidate.base, release=config.release)
+    assert f"`{name}`" in README
+
+
+def test_the_extension_of_the_readme_works():
+    module = types.ModuleType("gains")
+    exec(blocks("python")[0], module.__dict__)
+
+    def score(variant, values):
+        samples = tuple(
+            Sample(id=i, hash=digest_json(i), value=value, answer="", request_hash="r")
+            for i, value in enumerate(values)
+        )
+        return Score(
+            variant=variant,
+            task="t",
+            metric="acc",
+            higher_is_better=True,
+            is_binary=True,
+            samples=samples,
+        )
+
+    estimate = module.compare(score("a", [0, 0, 1, 1]), score("b", [1, 0, 1, 0]), confidence=0.95)
+    assert (estimate.value, estimate.n) == (0.25, 4)
+
+
+def test_every_command_is_in_the_readme():
+    named = {row.split()[0] for row in re.findall(r"^\| `gate ([a-z ]+)", README, flags=re.M)}
+    assert named == set(get_command(app).commands)
+
+
+def test_the_two_commands_of_the_readme_are_environments_of_tox():
+    tox = configparser.ConfigParser(interpolation=None)
+    tox.read(ROOT / "tox.ini")
+    assert "pip install tox && tox run -e demo" in README
+    assert "testenv:demo" in tox
+    assert "tests" in tox["tox"]["env_list"]
+
+
+def test_ci_runs_the_test_command_of_the_readme():
+    assert "pip install tox && tox run\n" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_the_exit_statuses_are_documented():
+    rows = re.findall(r"^\| (\d) \| ([a-z]+)", README, flags=re.M)
+    documented = {word: int(status) for status, word in rows}
+    for verdict in ("promote", "block", "inconclusive"):
+        assert documented[verdict] == EXIT_STATUS[verdict]
+    assert documented["could"] == EXIT_STATUS["error"]
+    assert documented["wrong"] == ConfigError.exit_status
+
+
+def test_pictures_that_the_readme_shows_are_there():
+    for target in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", README):
+        assert (ROOT / target).is_file(), target
+
+
+def test_links_to_files_lead_somewhere():
+    for document in (ROOT / "README.md", ROOT / "evalsuites" / "README.md"):
+        for target in re.findall(r"(?<!!)\[[^\]]*\]\(([^)#]+)\)", document.read_text()):
+            if not target.startswith("http"):
+                assert (document.parent / target).exists(), target
+
+
+def test_the_demo_gate_loads():
+    config = load_config(shipped_suites() / "demo" / "gate.yaml")
+    assert {variant.kind for variant in config.variants} == {
+        "base",
+        "adapter",
+        "merged",
+        "quantized",
+    }
