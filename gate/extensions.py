@@ -5,6 +5,7 @@ import importlib.metadata
 import inspect
 import pkgutil
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from types import ModuleType, SimpleNamespace, UnionType
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
@@ -107,8 +108,9 @@ def check_parameters(extension: Extension, use: Use, *, given_by_gate: Iterable[
             )
 
 
+@cache
 def _entry_points(folder: str) -> Iterable[importlib.metadata.EntryPoint]:
-    return importlib.metadata.entry_points(group=f"gate.{folder}")
+    return tuple(importlib.metadata.entry_points(group=f"gate.{folder}"))
 
 
 def _module(folder: str, name: str) -> ModuleType:
