@@ -218,8 +218,10 @@ def test_every_check_is_in_the_figure_and_in_the_table(record, page):
     rows = [attrs["data-outcome"] for tag, attrs in page.elements if "data-outcome" in attrs]
     outcomes = [result.outcome for result in record.results]
     assert sorted(rows) == sorted(2 * outcomes)
-    drawn = [attrs["href"] for tag, attrs in page.elements if tag == "use" and "x" in attrs]
-    assert len(drawn) == sum(result.estimate is not None for result in record.results)
+    marks = [attrs for tag, attrs in page.elements if tag == "use" and "x" in attrs]
+    arrows = [attrs for _, attrs in page.elements if attrs.get("class") == "beyond"]
+    measured = sum(result.estimate is not None for result in record.results)
+    assert len(marks) + len(arrows) == measured
 
 
 def test_a_marks_side_of_the_bound_in_the_figure_is_its_side_in_the_record(record):
@@ -232,6 +234,16 @@ def test_a_marks_side_of_the_bound_in_the_figure_is_its_side_in_the_record(recor
             assert (row.low_x >= line) == (estimate.low >= check.at_least)
             assert (row.high_x >= line) == (estimate.high >= check.at_least)
             assert 0 <= row.low_x <= row.value_x <= row.high_x <= 100
+
+
+def test_an_estimate_far_beyond_the_bounds_is_an_arrow_and_does_not_squash_the_others(record):
+    first = next(one for one in record.results if one.estimate and one.check.at_least == -0.025)
+    far = first.estimate.model_copy(update={"low": -0.9, "value": -0.85, "high": -0.8})
+    lost = first.model_copy(update={"estimate": far, "outcome": "fail"})
+    (panel,) = html.draw_panels(record.model_copy(update={"results": (first, lost)}))
+    assert [row.beyond for row in panel.rows] == [None, "left"]
+    assert panel.rows[0].high_x - panel.rows[0].low_x > 5
+    assert "◀" in html.render(record.model_copy(update={"results": (first, lost)}))
 
 
 def test_outcomes_are_words_as_well_as_shapes_and_colours(page):

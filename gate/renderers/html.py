@@ -18,6 +18,9 @@ from gate.views import Change
 MOST_CHANGES = 50
 """Changed documents shown for a task and pair of variants; record.json has them all."""
 
+_MOST_SPANS = 4
+"""How far an axis reaches beyond its bounds and zero, in multiples of the way between them."""
+
 
 class Bound(NamedTuple):
     """A bound as a line in the figure, with its label placed where the page has room for it."""
@@ -42,6 +45,7 @@ class Row(NamedTuple):
     low_x: float | None
     value_x: float | None
     high_x: float | None
+    beyond: Literal["left", "right"] | None = None
 
 
 class Panel(NamedTuple):
@@ -193,7 +197,8 @@ def _panel(items: tuple[tuple[int, CheckResult], ...], unit: str) -> Panel:
     def row(number: int, result: CheckResult) -> Row:
         if (e := result.estimate) is None:
             return Row(number, result, None, None, None)
-        return Row(number, result, x(e.low, 0), x(e.value, 0), x(e.high, 0))
+        start, middle, end = (min(100.0, max(0.0, x(v, 0))) for v in (e.low, e.value, e.high))
+        return Row(number, result, start, middle, end, _beyond(e.value, low, high))
 
     limits = (("at_least", check.at_least), ("at_most", check.at_most))
     return Panel(
@@ -207,10 +212,21 @@ def _panel(items: tuple[tuple[int, CheckResult], ...], unit: str) -> Panel:
     )
 
 
+def _beyond(value: float, low: float, high: float) -> Literal["left", "right"] | None:
+    return None if low <= value <= high else "left" if value < low else "right"
+
+
 def _domain(bounds: Iterable[float], estimates: Iterable[Estimate]) -> tuple[float, float]:
-    """What an axis spans: every bound and interval, and zero if it is near."""
+    """What an axis spans: every bound and interval, and zero if it is near.
+
+    Where an estimate is far beyond the bounds, the axis ends before it, so that the others can
+    still be told from their bounds.
+    """
+    bounds = list(bounds)
     values = [*bounds, *(end for e in estimates for end in (e.low, e.value, e.high))] or [0.0]
-    low, high = min(values), max(values)
+    nearest, farthest = min([*bounds, 0.0]), max([*bounds, 0.0])
+    most = _MOST_SPANS * (farthest - nearest) or math.inf
+    low, high = max(min(values), nearest - most), min(max(values), farthest + most)
     reach = (high - low) or abs(high) or 1.0
     if low - reach / 4 <= 0 <= high + reach / 4:
         low, high = min(low, 0.0), max(high, 0.0)
@@ -235,7 +251,8 @@ def _ticks(low: float, high: float, unit: str) -> Iterable[tuple[float, str]]:
     step = max(s for s in (1, 2, 5) if s * magnitude <= (high - low) / 3) * magnitude
     for index in range(math.ceil(low / step), math.floor(high / step) + 1):
         value = float(f"{index * step:.12g}")
-        yield value, presentation.exact(value, presentation.short_unit(unit))
+        label = presentation.exact(value, presentation.short_unit(unit))
+        yield value, label.removesuffix(" points")
 
 
 def _task_changes(record: Record) -> Iterable[TaskChanges]:
