@@ -4,6 +4,7 @@ import importlib
 import importlib.metadata
 import inspect
 import pkgutil
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
@@ -108,9 +109,14 @@ def check_parameters(extension: Extension, use: Use, *, given_by_gate: Iterable[
             )
 
 
-@cache
 def _entry_points(folder: str) -> Iterable[importlib.metadata.EntryPoint]:
-    return tuple(importlib.metadata.entry_points(group=f"gate.{folder}"))
+    return _installed(tuple(sys.path)).select(group=f"gate.{folder}")
+
+
+@cache
+def _installed(_path: tuple[str, ...]) -> importlib.metadata.EntryPoints:
+    """Every entry point there is, read once for a search path: it takes hundreds of files."""
+    return importlib.metadata.entry_points()
 
 
 def _module(folder: str, name: str) -> ModuleType:
