@@ -109,14 +109,14 @@ def check_parameters(extension: Extension, use: Use, *, given_by_gate: Iterable[
             )
 
 
-def _entry_points(folder: str) -> Iterable[importlib.metadata.EntryPoint]:
-    return _installed(tuple(sys.path)).select(group=f"gate.{folder}")
+def _entry_points(folder: str) -> tuple[importlib.metadata.EntryPoint, ...]:
+    return _installed(f"gate.{folder}", tuple(sys.path))
 
 
 @cache
-def _installed(_path: tuple[str, ...]) -> importlib.metadata.EntryPoints:
-    """Every entry point there is, read once for a search path: it takes hundreds of files."""
-    return importlib.metadata.entry_points()
+def _installed(group: str, _path: tuple[str, ...]) -> tuple[importlib.metadata.EntryPoint, ...]:
+    """The entry points of a group, read once for a search path: that opens hundreds of files."""
+    return tuple(importlib.metadata.entry_points(group=group))
 
 
 def _module(folder: str, name: str) -> ModuleType:
