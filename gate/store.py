@@ -4,7 +4,7 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -163,8 +163,14 @@ class Store:
                 file.parent.mkdir(parents=True, exist_ok=True)
                 _write_durably(file, json.dumps(source.manifest, indent=1))
 
-    def reason(self, stage: Stage, *, label: str) -> str:
-        """Why a stage that is not in the store has to run, from the last one of the same label."""
+    def reason(self, stage: Stage, *, label: str, sources: Iterable[Source] = ()) -> str:
+        """Why a stage that is not in the store has to run, from the last one of the same label.
+
+        Args:
+            stage: the stage to run.
+            label: what people call it.
+            sources: what it would be made from now, to tell which of their files changed.
+        """
         earlier = [
             finished
             for finished in self._all()
@@ -173,7 +179,9 @@ class Store:
         if not earlier:
             return "never run"
         last = max(earlier, key=lambda finished: finished.finished_at)
-        return "; ".join(self._differences(last.stage, stage)) or "its name in the store changed"
+        now = {source.digest: source.manifest for source in sources}
+        differences = self._differences(last.stage, stage, now)
+        return "; ".join(differences) or "its name in the store changed"
 
     def prune(self, *, unused_for: timedelta, is_dry_run: bool = False) -> Pruned:
         """Remove the stages that no run has used for a while, and what crashes left behind."""
@@ -215,11 +223,13 @@ class Store:
     def _manifest_file(self, digest: str) -> Path:
         return self.root / "manifests" / f"{digest}.json"
 
-    def _differences(self, old: Stage, new: Stage) -> Iterator[str]:
+    def _differences(
+        self, old: Stage, new: Stage, now: Mapping[str, dict[str, str]]
+    ) -> Iterator[str]:
         for role in sorted(old.inputs.keys() | new.inputs.keys()):
             before, after = old.inputs.get(role), new.inputs.get(role)
             if before != after:
-                yield f"{role.removeprefix('adapter:')} changed{self._files(before, after)}"
+                yield f"{role.removeprefix('adapter:')} changed{self._files(before, after, now)}"
         if old.use != new.use:
             yield f"{old.use} became {new.use}"
         if old.task != new.task:
@@ -230,18 +240,23 @@ class Store:
             if old.packages.get(name) != new.packages.get(name):
                 yield f"{name} {old.packages.get(name)} -> {new.packages.get(name)}"
 
-    def _files(self, before: str | None, after: str | None) -> str:
+    def _files(
+        self, before: str | None, after: str | None, now: Mapping[str, dict[str, str]]
+    ) -> str:
         """The files that differ between two sources, in brackets; '' where that is not known."""
-        manifests = []
-        for digest in (before, after):
-            try:
-                file = self._manifest_file(str(digest))
-                manifests.append(json.loads(file.read_text(encoding="utf-8")))
-            except (OSError, ValueError):
-                return ""
-        old, new = manifests
+        old, new = (now.get(str(one)) or self._manifest(str(one)) for one in (before, after))
+        if not (old and new):
+            return ""
         changed = [name for name in sorted(old | new) if old.get(name) != new.get(name)]
         return f" ({', '.join(changed)})" if changed else ""
+
+    def _manifest(self, digest: str) -> dict[str, str]:
+        """The files of a source that an earlier run saw; empty where none did."""
+        try:
+            known = json.loads(self._manifest_file(digest).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return known if isinstance(known, dict) else {}
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """The command line: sentences on stderr, results on stdout, one exit status per outcome."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -94,6 +95,20 @@ def test_a_plan_says_what_is_cached_and_why_the_rest_runs(folder):
     assert "to run: task changed" in done.stdout
     assert "colors: 300 (acc)" in done.stdout
     assert "can pass: 300 documents of at least 149" in done.stdout
+
+
+def test_a_plan_names_the_file_of_the_adapter_that_changed(folder, adapter, tmp_path):
+    own = tmp_path / "own-adapter"
+    shutil.copytree(adapter, own)
+    text = (folder / "gate.yaml").read_text()
+    (folder / "gate.yaml").write_text(text.replace(str(adapter), str(own)))
+    fill(folder)
+    weights = own / "adapter_model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    done = gate("plan", cwd=folder)
+    assert "to run: support changed (adapter_model.safetensors)" in done.stdout
 
 
 def test_a_plan_says_when_a_check_cannot_pass(folder):

@@ -17,5 +17,6 @@ def plan(config: ConfigPath = DEFAULT_CONFIG, store: StorePath = DEFAULT_STORE) 
 
     loaded = load_config(config)
     place = Store(store)
-    todo = look_up(loaded, locate_sources(loaded, place), place)
-    sys.stdout.write(describe(loaded, todo, place))
+    sources = locate_sources(loaded, place)
+    todo = look_up(loaded, sources, place)
+    sys.stdout.write(describe(loaded, todo, place, sources=sources))

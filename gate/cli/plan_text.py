@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from gate import stats
 from gate.config import GateConfig
-from gate.recording import Todo
+from gate.recording import Sources, Todo
 from gate.store import Store
 from gate.terms import Check, ResolvedCheck
 
@@ -12,24 +12,25 @@ _ASSUMED_FLIP_RATE = 0.04
 _POWER = 0.9
 
 
-def describe(config: GateConfig, todo: Todo, store: Store) -> str:
+def describe(config: GateConfig, todo: Todo, store: Store, *, sources: Sources) -> str:
     """What a run of this config would do, as lines for a terminal."""
     sections = (
         [f"release {config.release}: {', '.join(config.ship)} up for release"],
-        ["", "stages", *_stages(todo, store)],
+        ["", "stages", *_stages(todo, store, sources)],
         ["", "documents", *_documents(config)],
         ["", "checks", *_checks(config, todo)],
     )
     return "\n".join(line for section in sections for line in section) + "\n"
 
 
-def _stages(todo: Todo, store: Store) -> Iterator[str]:
+def _stages(todo: Todo, store: Store, sources: Sources) -> Iterator[str]:
+    now = (sources.base, *sources.adapters.values())
     width = max(len(planned.label) for planned in todo.plan.stages)
     for planned in todo.plan.stages:
         if planned in todo.cached:
             state = "cached"
         else:
-            state = f"to run: {store.reason(planned.stage, label=planned.label)}"
+            state = f"to run: {store.reason(planned.stage, label=planned.label, sources=now)}"
         yield f"  {planned.label:<{width}}  {planned.stage.key[:8]}  {state}"
 
 
