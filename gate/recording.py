@@ -1,6 +1,6 @@
 """From a filled store to a Record: scores read, checks judged, artifacts named."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,9 +8,19 @@ from gate.config import GateConfig
 from gate.judge import judge, verdict_of, verdict_of_run
 from gate.plan import Plan, PlannedStage, artifact_name
 from gate.provenance import collect_provenance
-from gate.records import Artifact, Corpus, Evaluation, Record, Score, StageRecord, WeightReport
+from gate.records import (
+    Artifact,
+    CheckResult,
+    Corpus,
+    Evaluation,
+    Record,
+    Score,
+    StageRecord,
+    VariantVerdict,
+    WeightReport,
+)
 from gate.store import Finished, Store
-from gate.terms import Source, Variant
+from gate.terms import Source, Task, Variant
 from gate.worker import EVALUATION_FILE, REPORT_FILE
 
 
@@ -50,18 +60,8 @@ def make_record(
     evaluations = _read_evaluations(plan, store)
     corpora = _corpora(config, evaluations)
     scores = {pair: _score(pair[0], one) for pair, one in evaluations.items()}
-    failed = {
-        (variant, task): failures.get(key, "it was not run")
-        for variant, tasks in plan.evaluations.items()
-        for task, key in tasks.items()
-        if (variant, task) not in evaluations
-    }
-    results = judge(plan.checks, scores, corpora, failed)
-    verdicts = tuple(
-        verdict_of(variant.name, plan.lineages[variant.name], results)
-        for variant in plan.variants
-        if variant.merge is not None and not variant.is_bridge
-    )
+    results = judge(plan.checks, scores, corpora, _failed(plan, evaluations, failures))
+    verdicts = _verdicts(plan, results)
     artifacts = tuple(_artifacts(config, plan, store))
     return Record(
         release=config.release,
@@ -72,10 +72,7 @@ def make_record(
         adapters=sources.adapters,
         variants=plan.variants,
         ship=config.ship,
-        tasks=tuple(
-            task.model_copy(update={"path": task.path and Path(task.path).name})
-            for task in config.suite.tasks
-        ),
+        tasks=tuple(_without_folder(task) for task in config.suite.tasks),
         corpora=tuple(corpora.values()),
         scores=tuple(scores.values()),
         artifacts=artifacts,
@@ -93,6 +90,32 @@ def make_record(
             for warning in artifact.report.warnings
         ),
     )
+
+
+def _failed(
+    plan: Plan, evaluations: Mapping[tuple[str, str], Evaluation], failures: Mapping[str, str]
+) -> dict[tuple[str, str], str]:
+    """Why each variant and task without an evaluation has none."""
+    return {
+        (variant, task): failures.get(key, "it was not run")
+        for variant, tasks in plan.evaluations.items()
+        for task, key in tasks.items()
+        if (variant, task) not in evaluations
+    }
+
+
+def _verdicts(plan: Plan, results: Sequence[CheckResult]) -> tuple[VariantVerdict, ...]:
+    """A verdict for each variant that could ship: the merged and the quantized ones."""
+    return tuple(
+        verdict_of(variant.name, plan.lineages[variant.name], results)
+        for variant in plan.variants
+        if variant.merge is not None and not variant.is_bridge
+    )
+
+
+def _without_folder(task: Task) -> Task:
+    """The task with the name of its file alone: where it lay is no part of the record."""
+    return task.model_copy(update={"path": task.path and Path(task.path).name})
 
 
 def _read_evaluations(plan: Plan, store: Store) -> dict[tuple[str, str], Evaluation]:

@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import math
 import re
 from collections.abc import Iterable
 from itertools import groupby
@@ -11,15 +10,12 @@ from typing import Literal, NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from gate import presentation, views
-from gate.records import CheckResult, Document, Estimate, Record, Sample, Score
+from gate import axes, presentation, views
+from gate.records import CheckResult, Document, Record, Sample, Score
 from gate.views import Change
 
 MOST_CHANGES = 50
 """Changed documents shown for a task and pair of variants; record.json has them all."""
-
-_MOST_SPANS = 4
-"""How far an axis reaches beyond its bounds and zero, in multiples of the way between them."""
 
 
 class Bound(NamedTuple):
@@ -189,7 +185,7 @@ def draw_panels(record: Record) -> Iterable[Panel]:
 def _panel(items: tuple[tuple[int, CheckResult], ...], unit: str) -> Panel:
     first = items[0][1]
     check = first.check
-    low, high = _domain(presentation.bounds(check), [r.estimate for _, r in items if r.estimate])
+    low, high = axes.span(presentation.bounds(check), [r.estimate for _, r in items if r.estimate])
 
     def x(value: float | None, otherwise: float) -> float:
         return otherwise if value is None else round(100 * (value - low) / (high - low), 2)
@@ -198,7 +194,7 @@ def _panel(items: tuple[tuple[int, CheckResult], ...], unit: str) -> Panel:
         if (e := result.estimate) is None:
             return Row(number, result, None, None, None)
         start, middle, end = (min(100.0, max(0.0, x(v, 0))) for v in (e.low, e.value, e.high))
-        return Row(number, result, start, middle, end, _beyond(e.value, low, high))
+        return Row(number, result, start, middle, end, axes.beyond(e.value, low, high))
 
     limits = (("at_least", check.at_least), ("at_most", check.at_most))
     return Panel(
@@ -207,31 +203,9 @@ def _panel(items: tuple[tuple[int, CheckResult], ...], unit: str) -> Panel:
         bounds=tuple(_bound(x(b, 0), side, b, unit) for side, b in limits if b is not None),
         allowed_x=(max(0.0, x(check.at_least, 0)), min(100.0, x(check.at_most, 100))),
         zero_x=x(0.0, 0) if low <= 0 <= high else None,
-        ticks=tuple(Tick(x(t, 0), label) for t, label in _ticks(low, high, unit)),
+        ticks=tuple(Tick(x(t, 0), label) for t, label in axes.ticks(low, high, unit)),
         rows=tuple(row(number, result) for number, result in items),
     )
-
-
-def _beyond(value: float, low: float, high: float) -> Literal["left", "right"] | None:
-    return None if low <= value <= high else "left" if value < low else "right"
-
-
-def _domain(bounds: Iterable[float], estimates: Iterable[Estimate]) -> tuple[float, float]:
-    """What an axis spans: every bound and interval, and zero if it is near.
-
-    Where an estimate is far beyond the bounds, the axis ends before it, so that the others can
-    still be told from their bounds.
-    """
-    bounds = list(bounds)
-    values = [*bounds, *(end for e in estimates for end in (e.low, e.value, e.high))] or [0.0]
-    nearest, farthest = min([*bounds, 0.0]), max([*bounds, 0.0])
-    most = _MOST_SPANS * (farthest - nearest) or math.inf
-    low, high = max(min(values), nearest - most), min(max(values), farthest + most)
-    reach = (high - low) or abs(high) or 1.0
-    if low - reach / 4 <= 0 <= high + reach / 4:
-        low, high = min(low, 0.0), max(high, 0.0)
-    margin = 0.08 * ((high - low) or 1.0)
-    return low - margin, high + margin
 
 
 def _bound(x: float, side: str, value: float, unit: str) -> Bound:
@@ -243,16 +217,6 @@ def _bound(x: float, side: str, value: float, unit: str) -> Bound:
     return Bound(
         x, f"{word} {presentation.exact(value, presentation.short_unit(unit))}", text_anchor
     )
-
-
-def _ticks(low: float, high: float, unit: str) -> Iterable[tuple[float, str]]:
-    """Three to six round numbers between the ends of an axis."""
-    magnitude = 10.0 ** math.floor(math.log10((high - low) / 3))
-    step = max(s for s in (1, 2, 5) if s * magnitude <= (high - low) / 3) * magnitude
-    for index in range(math.ceil(low / step), math.floor(high / step) + 1):
-        value = float(f"{index * step:.12g}")
-        label = presentation.exact(value, presentation.short_unit(unit))
-        yield value, label.removesuffix(" points")
 
 
 def _task_changes(record: Record) -> Iterable[TaskChanges]:
