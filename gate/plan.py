@@ -120,11 +120,7 @@ def _build_stages(
     if variant.merge is None:
         return
     extension = extensions.find("mergers", variant.merge.name)
-    weights = {adapter.name: adapter.weight for adapter in config.candidate.adapters}
-    inputs = {"base": base.digest} | _adapter_inputs(variant, adapters)
-    inputs |= {
-        f"weight:{name}": repr(weights[name]) for name in variant.adapters if weights[name] != 1.0
-    }
+    inputs = {"base": base.digest} | _adapter_inputs(variant, adapters, config)
     merge = Stage(
         kind="merge",
         use=variant.merge,
@@ -170,7 +166,7 @@ def _evaluate_stage(
     live = variant.adapters if variant.merge is None else ()
     inputs = {"weights": weights, "task": config.suite.files[task.name].digest}
     if live:
-        inputs |= _adapter_inputs(variant, adapters)
+        inputs |= _adapter_inputs(variant, adapters, config)
     stage = Stage(
         kind="evaluate",
         use=variant.backend,
@@ -189,8 +185,15 @@ def _evaluate_stage(
     )
 
 
-def _adapter_inputs(variant: Variant, adapters: Mapping[str, Source]) -> dict[str, str]:
+def _adapter_inputs(
+    variant: Variant, adapters: Mapping[str, Source], config: GateConfig
+) -> dict[str, str]:
+    """What of a variant's adapters can change an output: their content, weights and order."""
+    weights = {adapter.name: adapter.weight for adapter in config.candidate.adapters}
     inputs = {f"adapter:{name}": adapters[name].digest for name in variant.adapters}
+    inputs |= {
+        f"weight:{name}": repr(weights[name]) for name in variant.adapters if weights[name] != 1.0
+    }
     if len(variant.adapters) > 1:
         inputs["order"] = ",".join(variant.adapters)
     return inputs

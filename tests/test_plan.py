@@ -44,6 +44,14 @@ def test_a_changed_adapter_renames_exactly_what_depends_on_it(tmp_path):
     assert same == {"evaluate base colors"}
 
 
+def test_a_changed_weight_renames_the_merge_and_the_adapter_on_its_base(tmp_path):
+    before = {planned.label: planned.stage.key for planned in plan_of(tmp_path).stages}
+    gate = GATE.replace("{adapter}", "{{source: {adapter}, weight: 0.5}}")
+    after = {p.label: p.stage.key for p in plan_of(tmp_path, gate=gate).stages}
+    same = {label for label in before if before[label] == after[label]}
+    assert same == {"evaluate base colors"}
+
+
 def test_a_changed_document_renames_only_evaluations(tmp_path):
     before = {planned.label: planned.stage.key for planned in plan_of(tmp_path).stages}
     config = load_config(write_gate(tmp_path, "base", "adapter"))

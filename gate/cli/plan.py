@@ -8,7 +8,7 @@ from gate.cli.options import DEFAULT_CONFIG, DEFAULT_STORE, ConfigPath, StorePat
 def plan(config: ConfigPath = DEFAULT_CONFIG, store: StorePath = DEFAULT_STORE) -> None:
     """Print the stages, cached or to run and why, the documents, and what each check needs.
 
-    Nothing is loaded, run or written.
+    No model is loaded and no stage is run.
     """
     from gate.cli.plan_text import describe
     from gate.config import load_config
