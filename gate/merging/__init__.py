@@ -1,0 +1,1 @@
+"""What a merge is made of: adapter files, places in a checkpoint, changes, and their writing."""
