@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace, UnionType
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
-from gate.digest import digest_file
+from gate.digest import digest_file, digest_json
 from gate.errors import ConfigError, suggest
 from gate.terms import JsonValue, Use
 
@@ -41,8 +41,16 @@ class Extension(NamedTuple):
 
     @property
     def code(self) -> str:
-        """The sha256 of the extension's source file."""
-        return digest_file(Path(inspect.getfile(self.module)))
+        """The sha256 of the extension's source, with the files of the gate it names in CODE."""
+        own = digest_file(Path(inspect.getfile(self.module)))
+        named = sorted(
+            file
+            for pattern in getattr(self.module, "CODE", ())
+            for file in Path(__file__).parent.glob(pattern)
+        )
+        if not named:
+            return own
+        return digest_json({"own": own, **{file.name: digest_file(file) for file in named}})
 
     def constant(self, name: str, default: str) -> str:
         """A fact the module states about itself, such as READS or WRITES."""

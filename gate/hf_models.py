@@ -2,27 +2,94 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
+from gate.adapters import attach_adapters
+from gate.checkpoints import read_json
 from gate.errors import StageError
+from gate.nf4 import Nf4Settings, find_packed, quantized_modules, round_trip, unpack
+from gate.tensors import open_tensors
+from gate.terms import LocalAdapter
+
+_PROBE = "The quick brown fox jumps over the lazy dog. 1 + 1 = 2"
+
+Device = Literal["auto", "cpu", "cuda"]
+Dtype = Literal["auto", "bfloat16", "float16", "float32"]
+
+
+class LoadedModel(NamedTuple):
+    """A transformers model, ready to run, and the tokenizer that it was trained with."""
+
+    model: Any
+    tokenizer: Any
+
+
+def load_adapted(
+    weights: Path,
+    adapters: Sequence[LocalAdapter],
+    *,
+    trust_remote_code: bool,
+    allow_pickle: bool,
+    dtype: Dtype,
+    device: Device,
+    base_precision: Literal["nf4"] | None = None,
+    double_quant: bool = True,
+) -> LoadedModel:
+    """A checkpoint with adapters on it; the tokenizer is the last adapter's that has one.
+
+    Args:
+        weights: a checkpoint directory.
+        adapters: adapters to put on it; several act as the sum of their deltas.
+        trust_remote_code: run Python files that the checkpoint brings.
+        allow_pickle: read weights from .bin files.
+        dtype: the type to compute in; auto is the one the checkpoint is stored in.
+        device: where to compute; auto is cuda where there is one.
+        base_precision: nf4 for the checkpoint as QLoRA trains on it; None for it as it is.
+        double_quant: whether the 4-bit scales are put into 8 bits.
+
+    Raises:
+        ConfigError: adapters that cannot be weighted or combined exactly.
+        StageError: the model or an adapter cannot be loaded whole, or an adapter does nothing.
+    """
+    import torch
+
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = load_model(
+        weights, dtype=dtype, trust_remote_code=trust_remote_code, allow_pickle=allow_pickle
+    )
+    model.to(device).eval()
+    if base_precision == "nf4" and not is_packed(weights):
+        put_in_four_bits(model, double_quant=double_quant)
+    paths = [weights, *(adapter.path for adapter in adapters)]
+    tokenizer = load_tokenizer(paths, model, trust_remote_code=trust_remote_code)
+    probe = [*tokenizer.encode(_PROBE), *tokenizer.get_added_vocab().values()]
+    attach_adapters(model, adapters, probe=probe, allow_pickle=allow_pickle)
+    return LoadedModel(model, tokenizer)
 
 
 def load_model(weights: Path, *, dtype: str, trust_remote_code: bool, allow_pickle: bool) -> Any:
     """The model of a checkpoint; transformers would make up tensors that are missing.
 
+    The 4-bit weights of a bitsandbytes checkpoint are dequantized; bitsandbytes is not needed.
+
     Raises:
+        SourceError: 4-bit weights that are not whole.
         StageError: the checkpoint cannot be read, or does not hold all its config.json asks for.
     """
     from transformers import AutoModelForCausalLM
 
     try:
-        model, info = AutoModelForCausalLM.from_pretrained(
-            weights,
-            dtype=dtype,
-            trust_remote_code=trust_remote_code,
-            use_safetensors=None if allow_pickle else True,
-            output_loading_info=True,
-        )
+        if is_packed(weights):
+            model, info = _load_packed(weights, dtype, trust_remote_code)
+        else:
+            model, info = AutoModelForCausalLM.from_pretrained(
+                weights,
+                dtype=dtype,
+                trust_remote_code=trust_remote_code,
+                use_safetensors=None if allow_pickle else True,
+                output_loading_info=True,
+            )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise StageError(f"{weights}: transformers cannot load it: {error}") from error
     lacking = sorted(info["missing_keys"]) + [key for key, *_ in info["mismatched_keys"]]
@@ -32,6 +99,57 @@ def load_model(weights: Path, *, dtype: str, trust_remote_code: bool, allow_pick
             hint=f"{len(lacking)} tensors are missing or of another shape",
         )
     return model
+
+
+def is_packed(weights: Path) -> bool:
+    """Whether a checkpoint's linear layers are stored in the 4 bits of bitsandbytes."""
+    config = weights / "config.json"
+    how = read_json(config).get("quantization_config") if config.is_file() else None
+    return isinstance(how, dict) and bool(how.get("load_in_4bit"))
+
+
+def put_in_four_bits(model: Any, *, double_quant: bool) -> None:
+    """Change a model's weights to what is left of them in NF4, in place.
+
+    These are the weights that an adapter sees when it is trained on the model in 4 bits (QLoRA).
+    """
+    from transformers.pytorch_utils import Conv1D
+
+    for name in quantized_modules(model):
+        module = model.get_submodule(name)
+        weight = module.weight.data
+        settings = Nf4Settings(
+            double_quant=double_quant, dtype=str(weight.dtype).removeprefix("torch.")
+        )
+        if isinstance(module, Conv1D):
+            module.weight.data = round_trip(weight.T, settings).T
+        else:
+            module.weight.data = round_trip(weight, settings)
+
+
+def _load_packed(weights: Path, dtype: str, trust_remote_code: bool) -> Any:
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
+    from transformers.pytorch_utils import Conv1D
+
+    config = AutoConfig.from_pretrained(weights, trust_remote_code=trust_remote_code)
+    del config.quantization_config
+    tensors = open_tensors(weights, allow_pickle=False)
+    found = find_packed(tensors)
+    parts = {part for packed in found.values() for part in packed.names}
+    state = {name: view for name, view in tensors.views.items() if name not in parts}
+    state |= {name: unpack(packed) for name, packed in found.items()}
+    with torch.device("meta"):
+        skeleton = AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
+    for name, module in skeleton.named_modules():
+        if isinstance(module, Conv1D) and f"{name}.weight" in found:
+            state[f"{name}.weight"] = state[f"{name}.weight"].T  # stored as a linear layer has it
+    loaded = type(skeleton).from_pretrained(
+        None, config=config, state_dict=state, dtype=dtype, output_loading_info=True
+    )
+    if (weights / "generation_config.json").is_file():
+        loaded[0].generation_config = GenerationConfig.from_pretrained(weights)
+    return loaded
 
 
 def load_tokenizer(paths: Sequence[Path], model: Any, *, trust_remote_code: bool) -> Any:

@@ -70,21 +70,52 @@ def locate(
     Raises:
         SourceError: missing, unreadable, of the other kind, or refused.
     """
-    directory = (root / Path(given).expanduser()).absolute()
-    if not directory.exists() and _HUB_ID.fullmatch(given):
-        directory = _download(given, allow_pickle=allow_pickle)
-        _refuse(directory, kind, allow_pickle=allow_pickle, trust_remote_code=trust_remote_code)
+    directory = find_directory(
+        given,
+        root=root,
+        allow_pickle=allow_pickle,
+        trust_remote_code=trust_remote_code,
+        kind=kind,
+    )
+    if directory != _local(given, root):
         hub_id, commit = given.partition("@")[0], directory.name
         digest = digest_json({"hub": hub_id, "commit": commit})
         return Source(given=given, path=str(directory), digest=digest, commit=commit)
-    _check_directory(given, directory)
-    _refuse(directory, kind, allow_pickle=allow_pickle, trust_remote_code=trust_remote_code)
     manifest = {
         file.relative_to(directory).as_posix(): file_digest(file)
         for file in sorted(_input_files(directory))
     }
     digest = digest_manifest(manifest)
     return Source(given=given, path=str(directory), digest=digest, manifest=manifest)
+
+
+def find_directory(
+    given: str,
+    *,
+    root: Path,
+    allow_pickle: bool,
+    trust_remote_code: bool,
+    kind: SourceKind,
+) -> Path:
+    """The local directory of a base model or adapter, downloaded where it is a hub id.
+
+    Args:
+        given: a directory, or a hub id with its revision: org/name@revision.
+        root: what a relative directory is relative to.
+        allow_pickle: accept weights that run code when they are read.
+        trust_remote_code: accept a model that brings Python code of its own.
+        kind: whether a base model or an adapter is expected.
+
+    Raises:
+        SourceError: missing, unreadable, of the other kind, or refused.
+    """
+    directory = _local(given, root)
+    if not directory.exists() and _HUB_ID.fullmatch(given):
+        directory = _download(given, allow_pickle=allow_pickle)
+    else:
+        _check_directory(given, directory)
+    _refuse(directory, kind, allow_pickle=allow_pickle, trust_remote_code=trust_remote_code)
+    return directory
 
 
 def check_fit(base: Source, adapter: Source) -> None:
@@ -113,6 +144,10 @@ def check_fit(base: Source, adapter: Source) -> None:
             f"the first is {next(iter(tensors))}",
             hint=_other_base(config),
         )
+
+
+def _local(given: str, root: Path) -> Path:
+    return (root / Path(given).expanduser()).absolute()
 
 
 def _download(given: str, *, allow_pickle: bool) -> Path:

@@ -76,8 +76,8 @@ def dtype_of(word: str) -> "dtype":
     return kind
 
 
-def word_of(kind: "dtype") -> str:
-    """The safetensors word of a torch type."""
+def word_of(kind: "dtype | str") -> str:
+    """The safetensors word of a torch type, or of its name."""
     return _SAFETENSORS_WORDS[str(kind).removeprefix("torch.")]
 
 

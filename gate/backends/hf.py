@@ -9,7 +9,6 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from gate.adapters import attach_adapters
 from gate.engines import (
     Likelihood,
     PromptRow,
@@ -20,7 +19,7 @@ from gate.engines import (
     shared_length,
 )
 from gate.errors import StageError
-from gate.hf_models import load_model, load_tokenizer
+from gate.hf_models import Device, Dtype, load_adapted
 from gate.terms import LocalAdapter
 
 if TYPE_CHECKING:
@@ -32,7 +31,6 @@ READS = "checkpoint"
 PACKAGES = ("torch", "transformers", "peft", "lm-eval")
 """Distributions whose versions can change the scores."""
 
-_PROBE = "The quick brown fox jumps over the lazy dog. 1 + 1 = 2"
 _LEAST_SHARED = 8  # fewer leading tokens are cheaper to run again
 
 
@@ -50,9 +48,11 @@ def open_model(
     *,
     trust_remote_code: bool = False,
     allow_pickle: bool = False,
-    dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto",
+    dtype: Dtype = "auto",
     batch_size: int = 16,
-    device: Literal["auto", "cpu", "cuda"] = "auto",
+    device: Device = "auto",
+    base_precision: Literal["nf4"] | None = None,
+    double_quant: bool = True,
 ) -> Iterator["GateLM"]:
     """A checkpoint loaded with transformers, adapters put on it with peft.
 
@@ -66,29 +66,32 @@ def open_model(
         dtype: the type to compute in; auto is the one the checkpoint is stored in.
         batch_size: sequences run at once.
         device: where to compute; auto is cuda where there is one.
+        base_precision: nf4 for an adapter that was trained on its base in 4 bits (QLoRA): the
+            linear layers have the values that bitsandbytes gives them; None for the checkpoint's.
+        double_quant: whether the 4-bit scales are 8-bit themselves (bnb_4bit_use_double_quant).
 
     Raises:
         ConfigError: adapters that cannot be weighted or combined exactly.
         StageError: the model or an adapter cannot be loaded whole, or an adapter does nothing.
     """
     with patient_threads():
-        import torch
+        import torch  # noqa: F401 - its threads are set up when it is imported
     from transformers.utils import logging
 
     from gate.language_models import GateLM
 
     logging.disable_progress_bar()
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = load_model(
-        weights, dtype=dtype, trust_remote_code=trust_remote_code, allow_pickle=allow_pickle
+    loaded = load_adapted(
+        weights,
+        adapters,
+        trust_remote_code=trust_remote_code,
+        allow_pickle=allow_pickle,
+        dtype=dtype,
+        device=device,
+        base_precision=base_precision,
+        double_quant=double_quant,
     )
-    model.to(device).eval()
-    paths = [weights, *(adapter.path for adapter in adapters)]
-    tokenizer = load_tokenizer(paths, model, trust_remote_code=trust_remote_code)
-    engine = HfEngine(model, tokenizer, name=weights.name, batch_size=batch_size)
-    probe = [*engine.encode(_PROBE, add_special_tokens=True), *tokenizer.get_added_vocab().values()]
-    attach_adapters(model, adapters, probe=probe, allow_pickle=allow_pickle)
+    engine = HfEngine(*loaded, name=weights.name, batch_size=batch_size)
     yield GateLM(engine)
 
 

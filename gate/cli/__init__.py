@@ -6,7 +6,7 @@ from typing import NoReturn
 
 import typer
 
-from gate.cli import plan, report, run, store
+from gate.cli import audit, merge, plan, report, run, store
 from gate.errors import GateError, Interrupted
 
 app = typer.Typer(
@@ -20,6 +20,8 @@ app = typer.Typer(
 )
 app.command("run")(run.run)
 app.command("plan")(plan.plan)
+app.command("merge")(merge.merge)
+app.command("audit")(audit.audit)
 app.command("report")(report.report)
 app.add_typer(store.app, name="store")
 

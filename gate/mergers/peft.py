@@ -25,6 +25,7 @@ from gate.terms import LocalAdapter
 
 PACKAGES = ("torch", "transformers", "peft", "safetensors")
 WRITES = "checkpoint"
+CODE = ("checkpoints.py",)
 
 Dtype = Literal["auto", "bfloat16", "float16", "float32"]
 

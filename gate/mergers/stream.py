@@ -16,9 +16,9 @@ from gate.checkpoints import (
 )
 from gate.errors import ConfigError, StageError
 from gate.merging.adapter_files import check_finite, read_adapter, why_not_streamed
+from gate.merging.base_weights import BasePrecision, BaseWeights, open_base
 from gate.merging.changes import Change, PreparedChange
 from gate.merging.combining import Combination, Method
-from gate.merging.layouts import Layout
 from gate.merging.placing import NotStreamedError
 from gate.merging.recipes import Recipe, make_recipe
 from gate.merging.shards import (
@@ -31,11 +31,12 @@ from gate.merging.shards import (
 )
 from gate.merging.writing import Work, write_shards
 from gate.records import WeightReport
-from gate.tensors import Tensors, dtype_of, open_tensors
+from gate.tensors import dtype_of
 from gate.terms import LocalAdapter
 
 PACKAGES = ("torch", "numpy", "transformers", "peft", "safetensors")
 WRITES = "checkpoint"
+CODE = ("merging/*.py", "tensors.py", "nf4.py", "checkpoints.py", "mergers/peft.py")
 
 Dtype = Literal["auto", "bfloat16", "float16", "float32"]
 Device = Literal["auto", "cpu", "cuda"]
@@ -56,6 +57,8 @@ def merge(
     method: Method = "linear",
     density: float = 1.0,
     seed: int = 0,
+    base_precision: BasePrecision = "w16",
+    double_quant: bool = True,
     device: Device = "auto",
 ) -> WeightReport:
     """Write base + adapters as one checkpoint in the base's own layout.
@@ -75,6 +78,10 @@ def merge(
         method: how the deltas of several adapters are combined: see `Combination`.
         density: share of each delta that ties, dare and magnitude_prune keep, in (0, 1].
         seed: of dare's random pruning.
+        base_precision: w16 to add to the weights as they are stored; nf4 to add to what 4 bits
+            leave of them, which is what a QLoRA adapter was trained on; nf4_requantized to put
+            the sum into 4 bits again. All are written in the base's type.
+        double_quant: whether the 4-bit scales are put into 8 bits; a 4-bit base says so itself.
         device: where products are calculated; auto for CUDA where there is one.
 
     Raises:
@@ -89,17 +96,17 @@ def merge(
         reason = why_not_streamed(adapter.path)
         if reason:
             return _by_peft(base, adapters, out, reason, dtype=dtype, **options)
-    tensors = open_tensors(base, allow_pickle=allow_pickle)
-    layout = Layout(base, tensors.headers, trust_remote_code=trust_remote_code)
+    opened = open_base(base, precision=base_precision, double_quant=double_quant, **options)
+    tensors = opened.tensors
     files = [read_adapter(adapter, allow_pickle=allow_pickle) for adapter in adapters]
     for file in files:
         check_finite(file)
     try:
-        recipe = make_recipe(files, tensors, layout)
+        recipe = make_recipe(files, tensors, opened.layout)
     except NotStreamedError as error:
         return _by_peft(base, adapters, out, error.problem, dtype=dtype, **options)
     works = _Works(
-        recipe, tensors, adapters, method=method, density=density, seed=seed, device=device
+        recipe, opened, adapters, method=method, density=density, seed=seed, device=device
     )
     shards = plan_shards(tensors, recipe, dtype=_WORDS.get(dtype))
     out.mkdir(parents=True, exist_ok=True)
@@ -108,7 +115,11 @@ def merge(
     kept = _kept(changed, adapters)
     check_written(out, shards)
     write_index(base, out, shards)
-    truth = recipe.config if dtype == "auto" else {**recipe.config, "dtype": dtype}
+    truth = dict(recipe.config)
+    if dtype != "auto":
+        truth["dtype"] = dtype
+    if opened.is_packed:
+        truth["quantization_config"] = None
     write_config(base, out, truth)
     tokenizers = [adapter.path for adapter in adapters if has_tokenizer(adapter.path)]
     copy_sidecars(base, out, tokenizer=tokenizers[-1] if tokenizers else None)
@@ -126,7 +137,8 @@ def _check(base: Path, adapters: Sequence[LocalAdapter], out: Path, density: flo
         raise ConfigError("there is no adapter to merge", hint="name at least one")
     if not 0.0 < density <= 1.0:
         raise ConfigError(f"density {density:g} is no share", hint="it is in (0, 1]")
-    if "quantization_config" in read_json(base / "config.json"):
+    how = read_json(base / "config.json").get("quantization_config")
+    if how is not None and not (isinstance(how, dict) and how.get("load_in_4bit")):
         raise ConfigError(
             f"{base}: a quantized base model: merging into it would round every weight again",
             hint="give the 16-bit model it was quantized from",
@@ -161,7 +173,7 @@ class _Works:
     def __init__(
         self,
         recipe: Recipe,
-        base: Tensors,
+        base: BaseWeights,
         adapters: Sequence[LocalAdapter],
         *,
         method: Method,
@@ -174,7 +186,8 @@ class _Works:
         wanted = "cuda" if device == "auto" and torch.cuda.is_available() else device
         self._device = torch.device("cpu" if wanted == "auto" else wanted)
         self._recipe = recipe
-        self._base = base
+        self._base = base.tensors
+        self._requantize = base.requantize
         self._adapters = adapters
         self._method: Method = method
         self._density = density
@@ -202,6 +215,7 @@ class _Works:
             return Work(
                 lambda block, start, stop: first.apply(block.to(self._device), start, stop),
                 first.squared_norm,
+                self._requantize.get(tensor),
             )
         combination = Combination(
             prepared,
@@ -213,7 +227,8 @@ class _Works:
             name=tensor if expert is None else f"{tensor}[{expert}]",
         )
         return Work(
-            lambda block, start, stop: combination.apply(block.to(self._device), start, stop)
+            lambda block, start, stop: combination.apply(block.to(self._device), start, stop),
+            finish=self._requantize.get(tensor),
         )
 
 

@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 from gate.checkpoints import TensorHeader, read_json
 from gate.errors import StageError
+from gate.nf4 import quantized_modules
 
 ModuleKind = Literal["linear", "conv1d", "embedding", "other"]
 
@@ -101,6 +102,7 @@ class Architecture(NamedTuple):
         embeddings: the weight of the input embeddings.
         head: the weight of the output layer, None where there is none.
         is_tied: whether the head is the embeddings.
+        in_four_bits: parameters that are put into 4 bits when the model is loaded so.
         rename: a checkpoint's name for a parameter -> the model's.
     """
 
@@ -112,6 +114,7 @@ class Architecture(NamedTuple):
     embeddings: str
     head: str | None
     is_tied: bool
+    in_four_bits: tuple[str, ...]
     rename: Any
 
     def renamed(self, name: str) -> str:
@@ -153,6 +156,7 @@ def read_architecture(
         embeddings=embeddings,
         head=head_name,
         is_tied=head_name is not None and frozenset((head_name, embeddings)) in tied,
+        in_four_bits=tuple(f"{name}.weight" for name in quantized_modules(model)),
         rename=tracing.rename,
     )
 
@@ -163,6 +167,8 @@ def _meta_model(base: Path, trust_remote_code: bool) -> Any:
 
     try:
         config = AutoConfig.from_pretrained(base, trust_remote_code=trust_remote_code)
+        if hasattr(config, "quantization_config"):
+            del config.quantization_config  # the layout is that of the 16-bit model
         with torch.device("meta"):
             return AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
     except (OSError, ValueError, KeyError) as error:

@@ -1,5 +1,6 @@
 """Adapters and a base -> what is done to each tensor, with every tensor of both accounted for."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -82,17 +83,21 @@ def _lacking(adapter: AdapterFile, base: Tensors) -> list[str]:
     """A warning where the config targets modules that the file has nothing for."""
     config = adapter.config
     targets = config.get("target_modules")
-    narrowed = ("exclude_modules", "layers_to_transform", "layers_pattern")
-    if not isinstance(targets, list) or any(config.get(key) is not None for key in narrowed):
+    narrowed = ("exclude_modules", "layers_to_transform", "layers_pattern", "target_parameters")
+    if not isinstance(targets, list) or any(config.get(key) for key in narrowed):
         return []
-    adapted = {module for module, _ in adapter.factors}
-    layers = {name.removesuffix(".weight") for name in base.headers if name.endswith(".weight")}
+    adapted = {_tail(module) for module, _ in adapter.factors}
+    weights = (
+        name.removesuffix(".weight")
+        for name, header in base.headers.items()
+        if name.endswith(".weight") and len(header.shape) == _MATRIX
+    )
     lacking = sorted(
         module
-        for module in layers - adapted
+        for module in weights
         if any(module.endswith(f".{target}") for target in targets)
-        and len(base.headers[f"{module}.weight"].shape) == _MATRIX
-        and any(module.partition(".")[2] and other.endswith(module) for other in adapted)
+        and ".experts." not in module  # fused when loaded: targeted by other names
+        and _tail(module) not in adapted
     )
     if not lacking:
         return []
@@ -100,6 +105,12 @@ def _lacking(adapter: AdapterFile, base: Tensors) -> list[str]:
         f"adapter {adapter.adapter.name}: its config targets {len(lacking)} modules that its file "
         f"has nothing for; the first is {lacking[0]}"
     ]
+
+
+def _tail(module: str) -> str:
+    """A module's name from its numbered layer on: what renaming on load leaves alone."""
+    numbered = re.search(r"\w+\.\d+\..+", module)
+    return numbered[0] if numbered else module
 
 
 def _check_combination(recipe: Recipe, adapters: Sequence[AdapterFile]) -> None:

@@ -99,12 +99,15 @@ def write_config(base: Path, out: Path, truth: Mapping[str, Any]) -> None:
     Args:
         base: the base's directory.
         out: an existing directory.
-        truth: {key: what it must say}; `dtype` and `vocab_size` go where the base has them.
+        truth: {key: what it must say, None for nothing}; `dtype` and `vocab_size` go where the
+            base has them.
     """
     config = read_json(base / "config.json")
     told, text_config = dict(config), config.get("text_config")
     for key, value in truth.items():
-        if key == "dtype" and "torch_dtype" in config:
+        if value is None:
+            told.pop(key, None)
+        elif key == "dtype" and "torch_dtype" in config:
             told["torch_dtype"] = value
         elif key not in config and isinstance(text_config, dict) and key in text_config:
             told["text_config"] = {**told["text_config"], key: value}
@@ -147,7 +150,7 @@ def _shard(name: str, headers: list[TensorHeader], recipe: Recipe, dtype: str | 
     is_the_bases = [(one.name, one.dtype, one.shape) for one in planned] == [
         (header.name, header.dtype, header.shape) for header in headers
     ]
-    if is_the_bases and headers[0].start:
+    if is_the_bases and all(header.start for header in headers):
         with headers[0].file.open("rb") as file:
             return _placed(name, file.read(headers[0].start), planned)
     planned.sort(key=lambda one: -dtype_of(one.dtype).itemsize)

@@ -33,10 +33,12 @@ class Work(NamedTuple):
     Attributes:
         change: the change of its row blocks; it may work in place.
         squared_norm: ||delta||^2, where it is known without looking at the blocks.
+        finish: what is done to the whole tensor in its type, once it is merged and rounded.
     """
 
     change: BlockChange
     squared_norm: float | None = None
+    finish: "Callable[[Tensor], Tensor] | None" = None
 
 
 class BlockResult(NamedTuple):
@@ -73,6 +75,9 @@ def write_shards(
 
     told: dict[str, tuple[float, float]] = {}
     with ExitStack() as stack:
+        # one thread of torch's each: more of them wait for each other at every small product
+        stack.callback(torch.set_num_threads, torch.get_num_threads())
+        torch.set_num_threads(1)
         files = {}
         for shard in shards:
             files[shard.name] = os.open(
@@ -177,7 +182,9 @@ def _matrix_jobs(
     if not tensor.shape:
         source, tensor = source[None], tensor._replace(shape=(1,))
     whole = BlockResult(tensor.name, work.squared_norm, 0.0) if work and work.squared_norm else None
-    for start, stop in row_blocks(tensor.shape[0], columns):
+    is_whole = work is not None and work.finish is not None
+    blocks = [(0, tensor.shape[0])] if is_whole else row_blocks(tensor.shape[0], columns)
+    for start, stop in blocks:
         block = _Block(tensor, file, source, work, start, stop)
         yield block.run
     if whole is not None:
@@ -220,6 +227,8 @@ class _Block(NamedTuple):
 
         merged = work.change(block, self.start, self.stop)
         target.copy_(merged)
+        if work.finish is not None:
+            target.copy_(work.finish(target))
         delta = 0.0
         if work.squared_norm is None:
             grown = merged.shape != rows.shape
