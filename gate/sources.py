@@ -19,6 +19,7 @@ from gate.checkpoints import (
 )
 from gate.digest import digest_json, digest_manifest
 from gate.errors import SourceError
+from gate.merging.adapter_files import check_mergeable
 from gate.terms import Source
 
 SourceKind = Literal["base", "adapter"]
@@ -28,17 +29,6 @@ _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+@[\w./-]+")
 _UNPINNED_HUB_ID = re.compile(r"\w[\w.-]*/[\w.-]+")
 _FILES = ("*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken", "**/*.py", "**/*.jinja")
 _NOT_INPUT = re.compile(r"(readme|license|licence|notice|trainer_state|training_args).*", re.I)
-_UNMERGEABLE = {
-    "ADAPTION_PROMPT": "LLaMA-Adapter (ADAPTION_PROMPT)",
-    "CARTRIDGE": "Cartridge (CARTRIDGE)",
-    "CPT": "context-aware prompt tuning (CPT)",
-    "MULTITASK_PROMPT_TUNING": "multitask prompt tuning (MULTITASK_PROMPT_TUNING)",
-    "P_TUNING": "p-tuning (P_TUNING)",
-    "PREFIX_TUNING": "prefix tuning (PREFIX_TUNING)",
-    "PROMPT_TUNING": "prompt tuning (PROMPT_TUNING)",
-    "SHADOW": "ShadowPEFT (SHADOW)",
-    "XLORA": "X-LoRA (XLORA)",
-}
 _LORA_B = re.compile(r".*\.lora_(embedding_)?B(\.\w+)*")
 _LORA = re.compile(r".*\.lora_(embedding_)?[AB](\.\w+)*")
 _INSIDE = re.compile(r"\.(?:base_layer|lora_\w+|modules_to_save|token_adapter)(?:\.|$)")
@@ -188,9 +178,9 @@ def _refuse(
     directory: Path, kind: SourceKind, *, allow_pickle: bool, trust_remote_code: bool
 ) -> None:
     _check_kind(directory, kind)
-    config = read_json(directory / _CONFIG[kind])
+    read_json(directory / _CONFIG[kind])
     if kind == "adapter":
-        _check_mergeable(directory, config)
+        check_mergeable(directory)
     check_code(directory, trust_remote_code=trust_remote_code)
     check_weights(directory, allow_pickle=allow_pickle)
 
@@ -212,17 +202,6 @@ def _check_kind(directory: Path, kind: SourceKind) -> None:
         checkpoints = sorted(path.name for path in directory.glob("checkpoint-*"))
         hint = f"did you mean one of {', '.join(checkpoints)} in it?" if checkpoints else None
         raise SourceError(f"{directory}: has no {_CONFIG[kind]}", hint=hint)
-
-
-def _check_mergeable(directory: Path, config: Mapping[str, Any]) -> None:
-    name = _UNMERGEABLE.get(str(config.get("peft_type")))
-    if config.get("alora_invocation_tokens"):
-        name = "activated LoRA (alora_invocation_tokens)"
-    if name:
-        raise SourceError(
-            f"{directory}: {name} cannot be merged into a base model",
-            hint="what it learned is not a change of weights; train a LoRA adapter",
-        )
 
 
 def _input_files(directory: Path) -> Iterator[Path]:

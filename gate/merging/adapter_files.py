@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gate.checkpoints import read_json
-from gate.errors import StageError
+from gate.errors import SourceError, StageError
 from gate.tensors import FLOATS, Tensors, open_tensors
 from gate.terms import LocalAdapter
 
@@ -30,11 +30,21 @@ _OF_ITS_OWN = {
     "kasa_config": "KaSA",
     "velora_config": "VeLoRA",
     "monteclora_config": "MonteCLoRA",
-    "layer_replication": "layer replication",
     "megatron_config": "Megatron layers",
 }
 """Settings of a LoRA that make its arithmetic, or the model, another one."""
 
+_UNMERGEABLE = {
+    "ADAPTION_PROMPT": "LLaMA-Adapter (ADAPTION_PROMPT)",
+    "CARTRIDGE": "Cartridge (CARTRIDGE)",
+    "CPT": "context-aware prompt tuning (CPT)",
+    "MULTITASK_PROMPT_TUNING": "multitask prompt tuning (MULTITASK_PROMPT_TUNING)",
+    "P_TUNING": "p-tuning (P_TUNING)",
+    "PREFIX_TUNING": "prefix tuning (PREFIX_TUNING)",
+    "PROMPT_TUNING": "prompt tuning (PROMPT_TUNING)",
+    "SHADOW": "ShadowPEFT (SHADOW)",
+    "XLORA": "X-LoRA (XLORA)",
+}
 _KEEP_THE_BASE = ("true", "false", "gaussian", "eva", "orthogonal", "mica", "lora_fa", "none")
 """Initializations after which the base model is still the base model."""
 
@@ -109,6 +119,35 @@ class AdapterFile:
                 None,
             )
         return [int(row) for row in indices or ()]
+
+
+def check_mergeable(path: Path) -> None:
+    """Refuse an adapter that no tool can merge into its base model.
+
+    Raises:
+        SourceError: its config cannot be read, or names what it learned as something else than a
+            change of weights.
+    """
+    config = read_json(path / "adapter_config.json")
+    name = _UNMERGEABLE.get(str(config.get("peft_type")))
+    if config.get("alora_invocation_tokens"):
+        name = "activated LoRA (alora_invocation_tokens)"
+    if name:
+        raise SourceError(
+            f"{path}: {name} cannot be merged into a base model",
+            hint="what it learned is not a change of weights; train a LoRA adapter",
+        )
+    if config.get("layer_replication"):
+        raise SourceError(
+            f"{path}: layer replication (layer_replication) makes a model with other layers",
+            hint="save the model it makes, and train a LoRA adapter on that",
+        )
+    start = str(config.get("init_lora_weights"))
+    if start.startswith("pissa_niter"):
+        raise SourceError(
+            f"{path}: its start (init_lora_weights: {start}) took a random part off the base model",
+            hint="convert it when it is saved: path_initial_model_for_weight_conversion in peft",
+        )
 
 
 def why_not_streamed(path: Path) -> str | None:

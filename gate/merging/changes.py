@@ -102,6 +102,20 @@ class PreparedChange:
         if low_rank is not None:
             block.addmm_(self._left[start:stop], self._right, alpha=weight * low_rank.scale)
 
+    def product(self, start: int, stop: int) -> "Tensor":
+        """The rows [start, stop) of scale * left @ right."""
+        low_rank = self.change.low_rank
+        scale = 0.0 if low_rank is None else low_rank.scale
+        return (self._left[start:stop] @ self._right).mul_(scale)
+
+    def is_minute(self, base: "Tensor") -> bool:
+        """Whether a plain product is so small that float32 sums do not show what is lost of it."""
+        squared_norm = self.squared_norm
+        if squared_norm is None or not base.numel():
+            return False
+        some = base[: max(1, _BLOCK_ELEMENTS // max(1, base[0].numel()))].float()
+        return bool(squared_norm / base.numel() < _MINUTE**2 * float(some.square().mean()))
+
     def apply(self, block: "Tensor", start: int, stop: int) -> "Tensor":
         """Turn rows [start, stop) of the base into the merged ones, in place where possible.
 
@@ -148,6 +162,8 @@ class PreparedChange:
 
 
 _BLOCK_ELEMENTS = 1 << 19
+_MINUTE = 1e-4
+"""A change of this share of the weights is told from float32's own rounding to 0.1 %."""
 
 
 def row_blocks(rows: int, columns: int) -> list[tuple[int, int]]:

@@ -132,6 +132,8 @@ class Placing:
         kind = "embedding" if factors.is_embedding else "linear"
         if not (is_parameter or factors.is_embedding):
             kind = self._layout.kind(module)
+        if kind == "other" and not self._layout.find(parameter):
+            raise self._no_place(parameter)
         if kind == "other":
             raise NotStreamedError(f"{module} is neither linear nor an embedding")
         if kind == "linear":

@@ -62,6 +62,7 @@ def make_recipe(adapters: Sequence[AdapterFile], base: Tensors, layout: Layout) 
             for slot, part in placing.parts(parameter, change):
                 recipe.changes.setdefault(slot, []).append(part)
         _check_consumed(adapter, placing.consumed)
+        _check_saved_modules(adapter)
         recipe.warnings += _lacking(adapter, base)
     for head, change in tied:  # another adapter made two of them
         if head == recipe.head:
@@ -77,6 +78,16 @@ def _check_consumed(adapter: AdapterFile, consumed: Mapping[str, int]) -> None:
             adapter,
             f"{len(left)} of its tensors were not used exactly once; the first is {min(left)}",
         )
+
+
+def _check_saved_modules(adapter: AdapterFile) -> None:
+    """Refuse a file without a module that the config says was trained whole."""
+    modules = [parameter.rpartition(".")[0] for parameter in adapter.replaced]
+    for name in adapter.config.get("modules_to_save") or ():
+        if not any(f".{name}." in f".{module}." for module in modules):
+            raise does_not_fit(
+                adapter, f"its config saves {name} (modules_to_save), its file has nothing of it"
+            )
 
 
 def _lacking(adapter: AdapterFile, base: Tensors) -> list[str]:

@@ -34,11 +34,13 @@ class Work(NamedTuple):
         change: the change of its row blocks; it may work in place.
         squared_norm: ||delta||^2, where it is known without looking at the blocks.
         finish: what is done to the whole tensor in its type, once it is merged and rounded.
+        minute: the rows of a change that is too small to be told from float32 sums.
     """
 
     change: BlockChange
     squared_norm: float | None = None
     finish: "Callable[[Tensor], Tensor] | None" = None
+    minute: "Callable[[int, int], Tensor] | None" = None
 
 
 class BlockResult(NamedTuple):
@@ -235,6 +237,9 @@ class _Block(NamedTuple):
             change = merged if grown else merged - rows.to(merged.device)
             delta = float(change.double().square().sum())
         merged.sub_(target.to(merged.device))
+        if work.minute is not None:
+            exact = work.minute(self.start, self.stop)
+            merged = exact - (target.float() - rows.float()).to(exact.device)
         flat = merged.flatten()
         lost = float(torch.dot(flat, flat))
         self._check_finite(lost)

@@ -1,0 +1,141 @@
+import importlib
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from gate.errors import ConfigError, SourceError, StageError
+
+FOLDER = Path(__file__).parents[1] / "benchmarks"
+sys.path.append(str(FOLDER))
+merging, processes, synthetic = map(importlib.import_module, ("merging", "processes", "synthetic"))
+
+PICO = synthetic.SHAPES["pico"]
+
+
+def run(work, *arguments):
+    command = [sys.executable, FOLDER / "merging.py", "--shape", "pico", "--work", work]
+    return subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
+
+
+def measured(*command, log):
+    return processes.measure(command, name="tool", log=log, environment={})
+
+
+@pytest.fixture(scope="module")
+def contest(tmp_path_factory):
+    work = tmp_path_factory.mktemp("contest")
+    done = run(work, "--runs", "0", "--json", work / "measured.json")
+    assert done.returncode == 0, done.stderr
+    return work, done.stdout
+
+
+@pytest.fixture
+def model(tmp_path):
+    return synthetic.make_base(PICO, tmp_path / "model")
+
+
+def test_the_benchmark_prints_a_row_for_each_tool(contest):
+    rows = [line.split(" | ")[0] for line in contest[1].splitlines() if line.startswith("| ")]
+    assert rows == ["| tool", "| ---", "| cp", "| gate merge", "| gate audit", "| peft"]
+
+
+def test_the_benchmark_says_that_gate_and_peft_agree_to_the_bit(contest):
+    assert "* peft and gate: 0 of 94,528 elements differ (0.0000%)\n" in contest[1]
+
+
+def test_the_benchmark_says_who_did_not_take_part(contest):
+    sentence = "mergekit did not take part: --mergekit names the Python that has it"
+    assert f"* {sentence}\n" in contest[1]
+
+
+def test_the_benchmark_writes_each_measurement_as_json(contest):
+    (usages,) = json.loads((contest[0] / "measured.json").read_text())["rounds"]
+    assert usages["peft"]["cpu_seconds"] > usages["cp"]["cpu_seconds"]
+
+
+def test_the_benchmark_leaves_no_output_behind(contest):
+    kept = {path.name for path in contest[0].iterdir() if path.is_dir()}
+    assert kept == {"base-pico", "adapter-pico-r64"}
+
+
+def test_a_python_without_mergekit_is_refused_before_anything_is_made(tmp_path):
+    done = run(tmp_path / "work", "--mergekit", sys.executable)
+    assert done.stderr == (
+        f"benchmark: {sys.executable}: not a Python that has mergekit\n"
+        "  hint: benchmarks/NOTES.md says how to make one\n"
+    )
+    assert not (tmp_path / "work").exists()
+
+
+def test_a_disk_without_room_is_refused(tmp_path):
+    with pytest.raises(ConfigError) as caught:
+        merging.check_disk(tmp_path, 5 * 10**14)
+    assert caught.value.problem.startswith(f"{tmp_path}: ")
+    assert caught.value.problem.endswith(" are free, and the benchmark needs 500 TB")
+    assert caught.value.hint == "make room, or name another directory with --work"
+
+
+def test_a_tool_that_fails_is_named_with_what_it_said(tmp_path):
+    with pytest.raises(StageError) as caught:
+        measured("sh", "-c", "echo no such model >&2; exit 3", log=tmp_path / "log")
+    assert caught.value.problem == "tool ended with exit status 3"
+    assert caught.value.hint == "it said: no such model"
+
+
+@pytest.mark.skipif(processes.memory_source() is None, reason="this system has no /proc")
+def test_the_memory_of_a_child_counts_for_the_process_that_started_it(tmp_path):
+    inner = "import time; held = bytearray(10**8); time.sleep(0.5)"
+    outer = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {inner!r}])"
+    usage = measured(sys.executable, "-c", outer, log=tmp_path / "log")
+    assert usage.peak_anonymous_bytes > 10**8
+    assert usage.seconds > 0.5
+
+
+def test_a_synthetic_model_has_the_shapes_of_the_real_one():
+    assert synthetic.size_bytes(synthetic.SHAPES["3b"]) == 2 * 3_212_749_824
+    assert synthetic.size_bytes(synthetic.SHAPES["1b"]) == 2 * 1_235_814_400
+
+
+def test_a_synthetic_model_loads_with_its_tokenizer(model):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    loaded, info = AutoModelForCausalLM.from_pretrained(
+        model, dtype="auto", output_loading_info=True
+    )
+    assert not info["missing_keys"] | info["unexpected_keys"]
+    assert loaded.dtype == torch.bfloat16
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    assert tokenizer.decode(tokenizer.encode("Grüße, 3.5")) == "Grüße, 3.5"
+
+
+def test_a_synthetic_model_is_made_once(model):
+    before = {file.name: file.stat().st_mtime_ns for file in model.iterdir()}
+    synthetic.make_base(PICO, model)
+    assert {file.name: file.stat().st_mtime_ns for file in model.iterdir()} == before
+
+
+def test_a_synthetic_model_that_was_damaged_is_refused(model):
+    file = model / "model-00001-of-00002.safetensors"
+    file.write_bytes(file.read_bytes()[:-2])
+    with pytest.raises(SourceError, match="truncated"):
+        synthetic.make_base(PICO, model)
+
+
+def test_a_changed_element_and_a_missing_tensor_are_counted(model, tmp_path):
+    other = Path(shutil.copytree(model, tmp_path / "other"))
+    file = other / "model-00002-of-00002.safetensors"
+    tensors = load_file(file)
+    tensors["model.layers.1.self_attn.q_proj.weight"][0, :3] += 1
+    del tensors["model.norm.weight"]
+    save_file(tensors, file)
+    index = json.loads((other / "model.safetensors.index.json").read_text())
+    del index["weight_map"]["model.norm.weight"]
+    (other / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert merging.count_differing(model, other) == (3 + PICO.hidden, 94_528)
+    assert merging.count_differing(model, model) == (0, 94_528)
