@@ -16,7 +16,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 KINDS = ("base", "adapter", "merged", "quantized")
 """The kinds of variant that a check may name; one of a kind that a gate lacks judges nothing."""
 
-GIVEN_BY_GATE = ("trust_remote_code", "allow_pickle")
+GIVEN_BY_GATE = ("trust_remote_code", "allow_pickle", "texts")
 """Keyword arguments that the gate passes to every extension that has them."""
 
 
@@ -91,6 +91,20 @@ def load_config(path: Path) -> GateConfig:
     suite, suite_file = load_suite(written.suite, root=path.resolve().parent)
     for index, check in enumerate(suite.checks):
         _check_check(check, variants, suite_file, ("checks", index))
+    for index, task in enumerate(suite.tasks):
+        if task.adapter is not None and task.adapter not in written.candidate.adapters:
+            raise suite_file.error(
+                ("tasks", index, "reference"),
+                f"no adapter {task.adapter!r}",
+                hint=suggest(task.adapter, written.candidate.adapters),
+            )
+    for variant in variants:
+        if compares_texts(variant) and not suite.texts:
+            raise file.error(
+                ("variants", variant.name, "merge"),
+                "base_precision: auto compares on the suite's texts, and it has none",
+                hint="add 'texts: [{name: general, path: general.jsonl}]' to the suite",
+            )
     return GateConfig(
         path=path.resolve(),
         release=written.release,
@@ -101,6 +115,11 @@ def load_config(path: Path) -> GateConfig:
         allow_pickle=written.allow_pickle,
         trust_remote_code=written.trust_remote_code,
     )
+
+
+def compares_texts(variant: Variant) -> bool:
+    """Whether a variant's merge reads the suite's texts, which then decide what it gives."""
+    return variant.merge is not None and variant.merge.params.get("base_precision") == "auto"
 
 
 def _check_names(written: WrittenGate, file: YamlFile) -> None:
@@ -159,7 +178,7 @@ def _check_variant(
         raise file.error(
             (*location, "quantize"),
             "a variant is merged before it is quantized",
-            hint="add 'merge: peft'",
+            hint="add 'merge: stream'",
         )
     format_written = "checkpoint"
     for key, folder, use in _uses(variant):

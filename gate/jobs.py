@@ -13,6 +13,8 @@ class Job(Noun):
     Attributes:
         model: the directory it reads: a base, a merged or a quantized checkpoint.
         out: the existing, empty directory it writes into.
+        base: the base model's directory, for an audit.
+        merged: the merged checkpoint that a quantized one was made from, for an audit of it.
     """
 
     stage: Stage
@@ -21,6 +23,8 @@ class Job(Noun):
     adapters: tuple[LocalAdapter, ...]
     task: Task | None
     out: str
+    base: str | None = None
+    merged: str | None = None
 
 
 class Batch(Noun):

@@ -15,7 +15,16 @@ from gate.errors import GateError, StageError
 from gate.extensions import Extension, find
 from gate.pairing import Pair, pair_scores
 from gate.reasons import Finding, confidence_text, counted, decimal
-from gate.records import CheckResult, Corpus, Estimate, Outcome, Score, VariantVerdict, Verdict
+from gate.records import (
+    ArtifactAudit,
+    CheckResult,
+    Corpus,
+    Estimate,
+    Outcome,
+    Score,
+    VariantVerdict,
+    Verdict,
+)
 from gate.terms import Check, ResolvedCheck
 
 _SEVERITY: tuple[Verdict, ...] = ("error", "block", "inconclusive", "promote")
@@ -56,23 +65,31 @@ def judge(
 
 
 def verdict_of(
-    variant: str, lineage: Sequence[str], results: Sequence[CheckResult]
+    variant: str,
+    lineage: Sequence[str],
+    results: Sequence[CheckResult],
+    audits: Sequence[ArtifactAudit] = (),
 ) -> VariantVerdict:
     """May this variant ship, by the blocking checks of every variant it descends from.
 
-    Promote only if all of them pass and at least one is of the variant itself. Checks that warn
-    are told among the reasons and change nothing.
+    Promote only if all of them pass, at least one is of the variant itself, and no audit of the
+    weights on its way found a fault. Checks that warn are told among the reasons and change
+    nothing.
 
     Args:
         variant: the variant up for release.
         lineage: names of the variants its verdict rests on; its own may be left out.
         results: of the whole run.
+        audits: of the whole run.
     """
     related = [result for result in results if result.variant in {*lineage, variant}]
     blocking = [result for result in related if result.check.level == "block"]
     blocking.sort(key=lambda result: _SEVERITY.index(_VERDICTS[result.outcome]))
-    verdicts = [_VERDICTS[result.outcome] for result in blocking]
-    reasons = [_reason(result) for result in blocking if result.outcome != "pass"]
+    about_weights = [_finding_of(one) for one in audits if {*lineage, variant} & {*one.variants}]
+    verdicts = [verdict for verdict, _ in about_weights]
+    verdicts += [_VERDICTS[result.outcome] for result in blocking]
+    reasons = [reason for verdict, reason in about_weights if verdict != "promote"]
+    reasons += [_reason(result) for result in blocking if result.outcome != "pass"]
     if not any(result.variant == variant for result in blocking):
         verdicts.append("inconclusive")
         reasons.append(f"no blocking check was made of {variant}")
@@ -85,6 +102,17 @@ def verdict_of(
     return VariantVerdict(
         variant=variant, verdict=_worst(verdicts), reasons=(*(reasons or [passed]), *warnings)
     )
+
+
+def _finding_of(one: ArtifactAudit) -> tuple[Verdict, str]:
+    """The verdict of an audit, and its first fault."""
+    if one.audit is None:
+        return "error", f"{one.label}: {one.error or 'it was not run'}"
+    faults = one.audit.faults
+    if not faults:
+        return "promote", f"{one.label}: proven"
+    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    return "block", f"{one.label}: {faults[0]}{more}"
 
 
 def verdict_of_run(verdicts: Sequence[VariantVerdict]) -> Verdict:

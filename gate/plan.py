@@ -1,12 +1,14 @@
 """A config -> the stages that answer it, each named by content, and the checks resolved."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
 from gate import extensions
-from gate.config import GateConfig
+from gate.config import GateConfig, compares_texts
 from gate.digest import digest_file, digest_json
 from gate.provenance import versions
 from gate.resolution import lineage_of, resolve_checks
@@ -21,6 +23,10 @@ _EVALUATION_CODE = (
     "llama_models.py",
 )
 """Files of the gate, besides the backend, that decide what an evaluate stage gives."""
+
+
+_AUDIT_CODE = ("auditing/*.py", "checkpoints.py", "tensors.py", "nf4.py")
+_AUDIT_PACKAGES = ("torch", "numpy", "transformers", "gguf")
 
 
 class PlannedStage(Noun):
@@ -42,6 +48,14 @@ class PlannedStage(Noun):
     task: Task | None = None
 
 
+class PlannedAudit(Noun):
+    """An audit of one artifact, and the variants that are it or were made from it."""
+
+    of: Literal["merge", "quantize"]
+    key: str
+    variants: tuple[str, ...]
+
+
 class Plan(Noun):
     """What a gate run will do, in an order in which every stage follows what it needs.
 
@@ -52,6 +66,7 @@ class Plan(Noun):
         lineages: {variant: the variants whose checks its verdict rests on, itself last}.
         artifacts: {variant: key of the stage that makes what it ships}.
         evaluations: {variant: {task: key of its evaluate stage}}.
+        audits: one for each artifact.
     """
 
     variants: tuple[Variant, ...]
@@ -60,6 +75,7 @@ class Plan(Noun):
     lineages: dict[str, tuple[str, ...]]
     artifacts: dict[str, str]
     evaluations: dict[str, dict[str, str]]
+    audits: tuple[PlannedAudit, ...] = ()
 
 
 def make_plan(config: GateConfig, base: Source, adapters: Mapping[str, Source]) -> Plan:
@@ -69,20 +85,31 @@ def make_plan(config: GateConfig, base: Source, adapters: Mapping[str, Source]) 
         ConfigError: a check with an ambiguous or absent reference, or a shipped variant that no
             blocking check judges.
     """
-    checks, bridges = resolve_checks(config)
-    variants = (*config.variants, *bridges)
+    checks, bridges, references = resolve_checks(config)
+    variants = (*config.variants, *references, *bridges)
+    asked = {(one.variant, one.task) for one in checks} | {
+        (one.reference, one.task) for one in checks
+    }
     stages: dict[str, PlannedStage] = {}
     artifacts: dict[str, str] = {}
     evaluations: dict[str, dict[str, str]] = {}
+    audits: dict[str, PlannedAudit] = {}
     for variant in variants:
         weights, needs = base.digest, {}
+        merge: PlannedStage | None = None
         for built in _build_stages(variant, base, adapters, config):
             key = built.stage.key
             stages.setdefault(key, built)
             weights, needs = key, {"weights": key}
             artifacts[variant.name] = key
+            audit = _audit_stage(stages[key], merge, base=base)
+            merge = merge or built
+            stages.setdefault(audit.stage.key, audit)
+            _note_audit(audits, audit, variant.name)
         evaluations[variant.name] = {}
         for task in config.suite.tasks:
+            if variant in references and (variant.name, task.name) not in asked:
+                continue
             evaluated = _evaluate_stage(
                 variant, task, weights=weights, needs=needs, adapters=adapters, config=config
             )
@@ -95,6 +122,7 @@ def make_plan(config: GateConfig, base: Source, adapters: Mapping[str, Source]) 
         lineages={variant.name: lineage_of(variant, variants, checks) for variant in variants},
         artifacts=artifacts,
         evaluations=evaluations,
+        audits=tuple(audits.values()),
     )
 
 
@@ -110,7 +138,7 @@ def artifact_name(variant: Variant, *, base: str, release: str) -> str:
 
 
 def _in_order(stages: Iterable[PlannedStage]) -> tuple[PlannedStage, ...]:
-    order = {"merge": 0, "quantize": 1, "evaluate": 2}
+    order = {"merge": 0, "quantize": 1, "audit": 2, "evaluate": 3}
     return tuple(sorted(stages, key=lambda planned: order[planned.stage.kind]))
 
 
@@ -121,6 +149,9 @@ def _build_stages(
         return
     extension = extensions.find("mergers", variant.merge.name)
     inputs = {"base": base.digest} | _adapter_inputs(variant, adapters, config)
+    if compares_texts(variant):
+        digests = config.suite.text_digests
+        inputs |= {f"text:{name}": digest for name, digest in digests.items()}
     merge = Stage(
         kind="merge",
         use=variant.merge,
@@ -151,6 +182,43 @@ def _build_stages(
         variant=variant.name,
         needs={"model": merge.key},
     )
+
+
+def _audit_stage(built: PlannedStage, merge: PlannedStage | None, *, base: Source) -> PlannedStage:
+    """The audit of a merge, or of what was quantized from one."""
+    inputs = {"model": built.stage.key, "base": base.digest}
+    needs = {"model": built.stage.key}
+    if merge is not None:
+        inputs["merged"] = needs["merged"] = merge.stage.key
+    stage = Stage(
+        kind="audit",
+        use=built.stage.use,
+        inputs=inputs,
+        code=_audit_code(),
+        packages=versions(_AUDIT_PACKAGES),
+    )
+    return PlannedStage(
+        stage=stage,
+        label=f"audit {built.label}",
+        variant=built.variant,
+        needs=needs,
+        adapters=built.adapters,
+    )
+
+
+def _note_audit(audits: dict[str, PlannedAudit], audit: PlannedStage, variant: str) -> None:
+    of: Literal["merge", "quantize"] = "quantize" if "merged" in audit.needs else "merge"
+    key = audit.stage.key
+    known = audits.get(key, PlannedAudit(of=of, key=key, variants=()))
+    audits[key] = known.model_copy(update={"variants": (*known.variants, variant)})
+
+
+@cache
+def _audit_code() -> str:
+    """The digest of the code that decides what an audit finds."""
+    here = Path(__file__).parent
+    files = sorted(file for pattern in _AUDIT_CODE for file in here.glob(pattern))
+    return digest_json({file.name: digest_file(file) for file in files})
 
 
 def _evaluate_stage(

@@ -10,6 +10,8 @@ from gate.plan import Plan, PlannedStage, artifact_name
 from gate.provenance import collect_provenance
 from gate.records import (
     Artifact,
+    ArtifactAudit,
+    Audit,
     CheckResult,
     Corpus,
     Evaluation,
@@ -21,7 +23,7 @@ from gate.records import (
 )
 from gate.store import Finished, Store
 from gate.terms import Source, Task, Variant
-from gate.worker import EVALUATION_FILE, REPORT_FILE
+from gate.worker import AUDIT_FILE, EVALUATION_FILE, REPORT_FILE
 
 
 class Sources(NamedTuple):
@@ -61,7 +63,8 @@ def make_record(
     corpora = _corpora(config, evaluations)
     scores = {pair: _score(pair[0], one) for pair, one in evaluations.items()}
     results = judge(plan.checks, scores, corpora, _failed(plan, evaluations, failures))
-    verdicts = _verdicts(plan, results)
+    audits = tuple(_audits(plan, store, failures))
+    verdicts = _verdicts(plan, results, audits)
     artifacts = tuple(_artifacts(config, plan, store))
     return Record(
         release=config.release,
@@ -76,6 +79,7 @@ def make_record(
         corpora=tuple(corpora.values()),
         scores=tuple(scores.values()),
         artifacts=artifacts,
+        audits=audits,
         results=results,
         verdicts=verdicts,
         verdict=verdict_of_run([one for one in verdicts if one.variant in config.ship]),
@@ -84,10 +88,18 @@ def make_record(
             {name for planned in plan.stages for name in planned.stage.packages},
             root=config.path.parent,
         ),
-        warnings=tuple(
-            f"{artifact.variant}: {warning}"
-            for artifact in artifacts
-            for warning in artifact.report.warnings
+        warnings=(
+            *(
+                f"{artifact.variant}: {warning}"
+                for artifact in artifacts
+                for warning in artifact.report.warnings
+            ),
+            *(
+                f"{one.label}: {warning}"
+                for one in audits
+                if one.audit
+                for warning in one.audit.warnings
+            ),
         ),
     )
 
@@ -104,10 +116,27 @@ def _failed(
     }
 
 
-def _verdicts(plan: Plan, results: Sequence[CheckResult]) -> tuple[VariantVerdict, ...]:
+def _audits(plan: Plan, store: Store, failures: Mapping[str, str]) -> Iterator[ArtifactAudit]:
+    planned = {one.stage.key: one for one in plan.stages}
+    for one in plan.audits:
+        stage = planned[one.key]
+        file = store.path(stage.stage) / AUDIT_FILE
+        found = Audit.model_validate_json(file.read_bytes()) if file.is_file() else None
+        yield ArtifactAudit(
+            of=one.of,
+            label=stage.label,
+            variants=one.variants,
+            audit=found,
+            error=None if found else failures.get(one.key, "it was not run"),
+        )
+
+
+def _verdicts(
+    plan: Plan, results: Sequence[CheckResult], audits: Sequence[ArtifactAudit]
+) -> tuple[VariantVerdict, ...]:
     """A verdict for each variant that could ship: the merged and the quantized ones."""
     return tuple(
-        verdict_of(variant.name, plan.lineages[variant.name], results)
+        verdict_of(variant.name, plan.lineages[variant.name], results, audits)
         for variant in plan.variants
         if variant.merge is not None and not variant.is_bridge
     )

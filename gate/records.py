@@ -3,6 +3,8 @@
 from datetime import datetime
 from typing import Literal
 
+from pydantic import Field
+
 from gate.terms import Candidate, Check, Noun, Source, StageKind, Task, Variant
 
 SCHEMA_VERSION = 1
@@ -29,6 +31,9 @@ class WeightReport(Noun):
         warnings: sentences for the report.
         merger: the merger that did it, where that is not the one that was asked for.
         kept: {tensor: share of the adapters' change that survived rounding} of a merge.
+        base_precision: what a QLoRA adapter was added to, where the merger chose it.
+        divergences: {base precision: mean KL from the adapter on its 4-bit base, in nats a token},
+            where the merger compared them.
     """
 
     parameters: int
@@ -36,7 +41,9 @@ class WeightReport(Noun):
     fallbacks: tuple[Fallback, ...] = ()
     warnings: tuple[str, ...] = ()
     merger: str | None = None
-    kept: dict[str, float] = {}
+    kept: dict[str, float] = Field(default_factory=dict)
+    base_precision: str | None = None
+    divergences: dict[str, float] = Field(default_factory=dict)
 
     @property
     def bits_per_weight(self) -> float:
@@ -57,8 +64,9 @@ class TensorAudit(Noun):
             is not finite in the type of the file).
         delta_share: norm of the adapters' change over the norm of the base weight; None where
             they do not change it.
-        kept_share: share of the change that is in the file, 1 - ||found - (W + delta)|| / ||delta||;
-            1.0 where all of it is, 0.0 where nothing is, negative where it is worse than nothing.
+        kept_share: share of the change that is in the file,
+            1 - ||found - (W + delta)|| / ||delta||: 1.0 where all of it is, 0.0 where nothing is,
+            negative where it is worse than nothing.
         differing: elements that are not bit for bit the once-rounded sum.
         note: what is wrong, in words; empty where nothing is.
     """
@@ -237,6 +245,24 @@ class CheckResult(Noun):
     estimate: Estimate | None = None
 
 
+class ArtifactAudit(Noun):
+    """The audit of one artifact, for every variant that is it or was made from it.
+
+    Attributes:
+        of: whether a merge or a quantized checkpoint was audited.
+        label: the stage that did it.
+        variants: the variants whose weights it is about.
+        audit: what was found; None where it could not be done.
+        error: why it could not.
+    """
+
+    of: Literal["merge", "quantize"]
+    label: str
+    variants: tuple[str, ...]
+    audit: Audit | None = None
+    error: str | None = None
+
+
 class VariantVerdict(Noun):
     """May this variant ship: the verdict over the checks of its whole lineage, and why."""
 
@@ -315,6 +341,7 @@ class Record(Noun):
     corpora: tuple[Corpus, ...]
     scores: tuple[Score, ...]
     artifacts: tuple[Artifact, ...]
+    audits: tuple[ArtifactAudit, ...] = ()
     results: tuple[CheckResult, ...]
     verdicts: tuple[VariantVerdict, ...]
     verdict: Verdict

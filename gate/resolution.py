@@ -1,19 +1,27 @@
 """A suite's checks -> one for each variant, reference and task; the bridges they call for."""
 
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from gate import extensions
 from gate.config import GateConfig
 from gate.digest import digest_json
 from gate.errors import ConfigError
-from gate.terms import Check, ResolvedCheck, Variant, read_use
+from gate.terms import Check, ResolvedCheck, Task, Use, Variant, read_use
 
 
 class Resolution(NamedTuple):
-    """Every check for every variant and task, and the bridges that gate.yaml does not have."""
+    """Every check for every variant and task, and the variants that gate.yaml does not have.
+
+    Attributes:
+        checks: each check for each variant and task.
+        bridges: variants that separate what a runtime costs from what quantization costs.
+        references: single adapters on the base, for the tasks that name one as their reference.
+    """
 
     checks: tuple[ResolvedCheck, ...]
     bridges: tuple[Variant, ...]
+    references: tuple[Variant, ...]
 
 
 def resolve_checks(config: GateConfig) -> Resolution:
@@ -25,27 +33,67 @@ def resolve_checks(config: GateConfig) -> Resolution:
     """
     resolved: dict[str, ResolvedCheck] = {}
     bridges: dict[str, Variant] = {}
+    references: dict[str, Variant] = {}
     for check in config.suite.checks:
-        tasks = check.tasks or tuple(task.name for task in config.suite.tasks)
-        for variant in _named(check.of, config.variants):
-            reference = _reference(check, variant, config.variants)
-            pairs = [(check, variant, reference)]
-            bridge = _bridge(variant, reference, config.variants)
-            if bridge is not None and bridge.name != variant.name:
-                bridges.setdefault(bridge.name, bridge)
-                runtime = _runtime_check(check, bridge, reference)
-                pairs = [(runtime, bridge, reference), (check, variant, bridge)]
-            for judged, of, against in pairs:
-                for task in tasks:
-                    one = ResolvedCheck(
-                        check=judged, variant=of.name, reference=against.name, task=task
-                    )
-                    resolved.setdefault(digest_json(one.model_dump(mode="json")), one)
+        found: list[ResolvedCheck] = []
+        for task in config.suite.tasks:
+            if check.tasks is not None and task.name not in check.tasks:
+                continue
+            own = _own_adapter(task, config)
+            variants = config.variants if own is None else _with_own(own, config.variants)
+            for variant in _named(check.of, variants):
+                pairs = tuple(_pairs(check, variant, variants, bridges))
+                found += [one.model_copy(update={"task": task.name}) for one in pairs]
+                if own and any(own.name in (one.variant, one.reference) for one in pairs):
+                    references.setdefault(own.name, own)
+        for one in _by_variant(found):
+            resolved.setdefault(digest_json(one.model_dump(mode="json")), one)
     declared = {variant.name for variant in config.variants}
-    added = tuple(bridge for name, bridge in bridges.items() if name not in declared)
     checks = tuple(resolved.values())
     _require_judgement(config.ship, checks)
-    return Resolution(checks, added)
+    return Resolution(
+        checks,
+        bridges=tuple(one for name, one in bridges.items() if name not in declared),
+        references=tuple(one for name, one in references.items() if name not in declared),
+    )
+
+
+def _by_variant(checks: Sequence[ResolvedCheck]) -> list[ResolvedCheck]:
+    names = [one.variant for one in checks]
+    return sorted(checks, key=lambda one: names.index(one.variant))
+
+
+def _pairs(
+    check: Check, variant: Variant, variants: tuple[Variant, ...], bridges: dict[str, Variant]
+) -> Iterator[ResolvedCheck]:
+    """A check of one variant, over a bridge where it would cross runtimes; the task is open."""
+    reference = _reference(check, variant, variants)
+    bridge = _bridge(variant, reference, variants)
+    if bridge is None or bridge.name == variant.name:
+        yield ResolvedCheck(check=check, variant=variant.name, reference=reference.name, task="")
+        return
+    bridges.setdefault(bridge.name, bridge)
+    runtime = _runtime_check(check, bridge, reference)
+    yield ResolvedCheck(check=runtime, variant=bridge.name, reference=reference.name, task="")
+    yield ResolvedCheck(check=check, variant=variant.name, reference=bridge.name, task="")
+
+
+def _own_adapter(task: Task, config: GateConfig) -> Variant | None:
+    """The variant of a task's own adapter alone on the base: gate.yaml's, else one of our own."""
+    if task.adapter is None:
+        return None
+    adapters = [one for one in config.variants if one.kind == "adapter"]
+    alone = [one for one in adapters if one.adapters == (task.adapter,)]
+    if alone:
+        return alone[0]
+    bases = [one for one in config.variants if one.kind == "base"]
+    backend = next((one.backend for one in (*adapters, *bases)), Use(name="hf"))
+    return Variant(name=f"adapter@{task.adapter}", adapters=(task.adapter,), backend=backend)
+
+
+def _with_own(own: Variant, variants: tuple[Variant, ...]) -> tuple[Variant, ...]:
+    """The variants with a task's own adapter as the only one of its kind."""
+    return (*(one for one in variants if one.kind != "adapter"), own)
 
 
 def _named(name: str, variants: tuple[Variant, ...]) -> tuple[Variant, ...]:
@@ -127,9 +175,10 @@ def lineage_of(
             )
         )
     ]
-    merged = {other.name for other in variants if other.merge is not None}
+    judged = {other.name for other in variants if other.merge is not None}
+    judged |= {other.name for other in variants if other.kind == "adapter"}
     for one in checks:
-        if one.variant == variant.name and one.reference in merged - set(way):
+        if one.variant in (*way, variant.name) and one.reference in judged - {*way, variant.name}:
             way.append(one.reference)
     return (*way, variant.name)
 

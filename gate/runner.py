@@ -156,14 +156,17 @@ class _Filling:
             options={
                 "trust_remote_code": self._config.trust_remote_code,
                 "allow_pickle": self._config.allow_pickle,
+                "texts": [text.path for text in self._config.suite.texts],
             },
         )
         log = self._store.root / "logs" / f"{group[0].stage.key}.log"
         self._run_batch(batch, log, self._follow)
 
     def _job(self, planned: PlannedStage) -> Job:
-        needed = [self._planned[key].stage for key in planned.needs.values()]
-        model = self._store.path(needed[0]) if needed else Path(self._sources.base.path)
+        made = {
+            role: self._store.path(self._planned[key].stage) for role, key in planned.needs.items()
+        }
+        model = made.get("model") or made.get("weights") or Path(self._sources.base.path)
         weights = {one.name: one.weight for one in self._config.candidate.adapters}
         return Job(
             stage=planned.stage,
@@ -177,6 +180,8 @@ class _Filling:
             ),
             task=planned.task,
             out=str(self._store.workspace(planned.stage) / OUTPUT),
+            base=self._sources.base.path,
+            merged=str(made["merged"]) if "merged" in made else None,
         )
 
     def _follow(self, event: Event) -> None:

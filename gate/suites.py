@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from gate.digest import digest_file, digest_json
 from gate.errors import ConfigError, suggest
-from gate.terms import Check, Level, Noun, Task, Use, read_use
+from gate.terms import Check, Level, Noun, Task, Text, Use, read_use
 from gate.yaml_files import YamlFile, read_yaml
 
 
@@ -27,6 +27,7 @@ class Suite(Noun):
     Attributes:
         name: as written in gate.yaml.
         digest: content id of the suite file: the policy a release was judged by.
+        texts: what models read token by token, and the digest of each file by its name.
     """
 
     name: str
@@ -35,6 +36,8 @@ class Suite(Noun):
     tasks: tuple[Task, ...]
     files: dict[str, TaskFiles]
     checks: tuple[Check, ...]
+    texts: tuple[Text, ...] = ()
+    text_digests: dict[str, str] = Field(default_factory=dict)
 
 
 class Written(BaseModel):
@@ -54,6 +57,14 @@ class WrittenTask(Written):
     limit: int | None = Field(default=None, ge=1)
     seed: int = 1234
     chat: bool = False
+    reference: str | None = Field(default=None, pattern=r"^adapter:[A-Za-z0-9][A-Za-z0-9._-]*$")
+
+
+class WrittenText(Written):
+    """One entry of a suite's `texts`."""
+
+    name: str
+    path: str
 
 
 class WrittenCheck(Written):
@@ -124,6 +135,7 @@ class WrittenSuite(Written):
 
     tasks: list[WrittenTask] = Field(min_length=1)
     checks: list[WrittenCheck] = Field(min_length=1)
+    texts: list[WrittenText] = Field(default_factory=list)
 
 
 def load_suite(given: str, *, root: Path) -> tuple[Suite, YamlFile]:
@@ -152,6 +164,7 @@ def load_suite(given: str, *, root: Path) -> tuple[Suite, YamlFile]:
         task.name: _inspect(task, file.where(("tasks", index, "path")))
         for index, task in enumerate(tasks)
     }
+    texts = tuple(_text(text, file, index) for index, text in enumerate(written.texts))
     suite = Suite(
         name=given,
         path=path,
@@ -159,6 +172,8 @@ def load_suite(given: str, *, root: Path) -> tuple[Suite, YamlFile]:
         tasks=tasks,
         files=files,
         checks=tuple(check.check() for check in written.checks),
+        texts=texts,
+        text_digests={text.name: digest_file(Path(text.path)) for text in texts},
     )
     return suite, file
 
@@ -193,6 +208,13 @@ def _task(written: WrittenTask, file: YamlFile, index: int) -> Task:
             raise file.error(("tasks", index, "path"), f"no task file {path}")
         fields["path"] = str(path.resolve())
     return Task(**fields)
+
+
+def _text(written: WrittenText, file: YamlFile, index: int) -> Text:
+    path = (file.path.parent / written.path).expanduser()
+    if not path.is_file():
+        raise file.error(("texts", index, "path"), f"no text file {path}")
+    return Text(name=written.name, path=str(path.resolve()))
 
 
 def _inspect(task: Task, where: str) -> TaskFiles:

@@ -10,7 +10,7 @@ from gate.digest import digest_json
 __all__ = ["JsonValue"]
 
 Kind = Literal["base", "adapter", "merged", "bridge", "quantized"]
-StageKind = Literal["merge", "quantize", "evaluate"]
+StageKind = Literal["merge", "quantize", "audit", "evaluate"]
 Level = Literal["block", "warn"]
 
 
@@ -102,6 +102,8 @@ class Task(Noun):
         limit: take this many documents, chosen once by `seed`; None for all of them.
         seed: the seed that chooses the documents of a limit and the few-shot examples.
         chat: render each prompt with the tokenizer's chat template.
+        reference: adapter:NAME for the adapter that the task is for, where several are merged: it
+            alone on the base is what `adapter` means in this task's checks.
     """
 
     name: str
@@ -112,6 +114,19 @@ class Task(Noun):
     limit: int | None = None
     seed: int = 1234
     chat: bool = False
+    reference: str | None = None
+
+    @property
+    def adapter(self) -> str | None:
+        """The name of the adapter that the task is for; None for all of the candidate's."""
+        return None if self.reference is None else self.reference.partition(":")[2]
+
+
+class Text(Noun):
+    """Texts that are read token by token, one to a line of a JSON-lines file, as `text`."""
+
+    name: str
+    path: str
 
 
 class Check(Noun):
@@ -181,8 +196,8 @@ class Stage(Noun):
     """One expensive step, named by everything that can change what it gives.
 
     Attributes:
-        kind: merge, quantize or evaluate.
-        use: the extension that does it (for evaluate: the backend).
+        kind: merge, quantize, audit or evaluate.
+        use: the extension that does it (for evaluate the backend, for audit what it looks at).
         inputs: {role: content id}; a stage's output goes by that stage's key.
         code: the sha256 of the extension's source.
         packages: {distribution: version} of what the extension names in PACKAGES.

@@ -3,9 +3,20 @@
 from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
-from gate.presentation import OUTCOME_WORDS
-from gate.records import Artifact, CheckResult, Document, Record, Sample, Score
+from gate.presentation import OUTCOME_WORDS, count, percent
+from gate.records import (
+    Artifact,
+    ArtifactAudit,
+    Audit,
+    CheckResult,
+    Document,
+    Record,
+    Sample,
+    Score,
+)
 from gate.terms import Variant
+
+_WORST = 8
 
 
 class Change(NamedTuple):
@@ -48,6 +59,78 @@ def score_of(record: Record, variant: str, task: str) -> Score | None:
 def artifact_of(record: Record, variant: str) -> Artifact | None:
     """The checkpoint behind a variant; None for one served from the base and adapters as given."""
     return next((a for a in record.artifacts if a.variant == variant), None)
+
+
+class WeightsView(NamedTuple):
+    """What an audit came to, for a reader.
+
+    Attributes:
+        label: the stage: 'audit merge merged'.
+        state: pass where it is proven, fail where it is not, error where it could not be done.
+        sentence: what was found, in one sentence.
+        faults: each fault.
+        worst: tensors with the least of the change kept, or the largest error, worst first.
+    """
+
+    label: str
+    state: Literal["pass", "fail", "error"]
+    sentence: str
+    faults: tuple[str, ...]
+    worst: tuple[str, ...]
+
+
+def weights_views(record: Record) -> tuple[WeightsView, ...]:
+    """What each audit of the run's artifacts came to."""
+    return tuple(_weights_view(one) for one in record.audits)
+
+
+def _weights_view(one: ArtifactAudit) -> WeightsView:
+    audit = one.audit
+    if audit is None:
+        return WeightsView(one.label, "error", f"could not be done: {one.error}", (), ())
+    if audit.faults:
+        sentence = f"not proven: {count(len(audit.faults), 'fault')}"
+        return WeightsView(one.label, "fail", sentence, audit.faults, _worst(audit))
+    sentence = _quantized(audit) if one.of == "quantize" else _merged(audit)
+    return WeightsView(one.label, "pass", f"proven: {sentence}", (), _worst(audit))
+
+
+def _merged(audit: Audit) -> str:
+    changed = [one for one in audit.tensors if one.delta_share is not None]
+    shares = [one.kept_share for one in changed if one.kept_share is not None]
+    kept = f", at least {percent(min(shares))} of each change kept" if shares else ""
+    schedule = f"; schedule: {audit.schedule}" if audit.schedule else ""
+    others = len(audit.tensors) - len(changed)
+    return (
+        f"{count(len(changed), 'changed tensor')}{kept}, "
+        f"{count(others, 'other')} as in the base{schedule}"
+    )
+
+
+def _quantized(audit: Audit) -> str:
+    if not audit.quantized:
+        return "nothing to compare"
+    errors = [one.relative_error for one in audit.quantized]
+    types = sorted({one.type for one in audit.quantized})
+    return (
+        f"{count(len(audit.quantized), 'tensor')} as {', '.join(types)}; "
+        f"relative error {percent(min(errors), decimals=2)} to "
+        f"{percent(max(errors), decimals=2)}"
+    )
+
+
+def _worst(audit: Audit) -> tuple[str, ...]:
+    kept = [(one.kept_share, one) for one in audit.tensors if one.kept_share is not None]
+    kept.sort(key=lambda pair: (pair[0], pair[1].tensor))
+    far = sorted(audit.quantized, key=lambda one: (-one.relative_error, one.tensor))
+    return (
+        *(f"{one.tensor}: {percent(share)} of the change kept" for share, one in kept[:_WORST]),
+        *(
+            f"{one.tensor}: {one.type}, {one.bits_per_weight:.2f} bits a weight, "
+            f"error {percent(one.relative_error, decimals=2)}"
+            for one in far[:_WORST]
+        ),
+    )
 
 
 def documents_of(record: Record, task: str) -> dict[int, Document]:

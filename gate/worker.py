@@ -37,6 +37,9 @@ EVALUATION_FILE = "evaluation.json"
 REPORT_FILE = "report.json"
 """The WeightReport beside the output of a merge or quantize stage."""
 
+AUDIT_FILE = "audit.json"
+"""The Audit in the output of an audit stage."""
+
 _LOG_TAIL_LINES = 20
 _GRACE_SECONDS = 10
 
@@ -170,6 +173,10 @@ def _build(batch: Batch, on_event: OnEvent) -> None:
             merge = extensions.find("mergers", job.stage.use.name).function
             keywords = _keywords(merge, job.stage.use, batch.options)
             report = merge(Path(job.model), job.adapters, Path(job.out), **keywords)
+        elif job.stage.kind == "audit":
+            _audit(job, batch.options)
+            on_event(_done(job, begun))
+            continue
         else:
             quantize = extensions.find("quantizers", job.stage.use.name).function
             keywords = _keywords(quantize, job.stage.use, batch.options)
@@ -177,6 +184,23 @@ def _build(batch: Batch, on_event: OnEvent) -> None:
         beside = Path(job.out).with_name(REPORT_FILE)
         beside.write_text(report.model_dump_json(indent=1), encoding="utf-8")
         on_event(_done(job, begun))
+
+
+def _audit(job: Job, options: dict[str, JsonValue]) -> None:
+    from gate.auditing.artifacts import audit_artifact  # loads torch
+
+    if job.base is None:
+        raise StageError(f"{job.label}: an audit stage without a base")
+    found = audit_artifact(
+        Path(job.base),
+        job.adapters,
+        Path(job.model),
+        merged=Path(job.merged) if job.merged else None,
+        use=job.stage.use,
+        trust_remote_code=bool(options.get("trust_remote_code")),
+        allow_pickle=bool(options.get("allow_pickle")),
+    )
+    (Path(job.out) / AUDIT_FILE).write_text(found.model_dump_json(indent=1), encoding="utf-8")
 
 
 def _evaluate(batch: Batch, on_event: OnEvent) -> None:

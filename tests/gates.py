@@ -6,8 +6,8 @@ from textwrap import dedent
 
 from gate.digest import digest_json
 from gate.jobs import Done, Failed, Progress, Started
-from gate.records import Document, Evaluation, Sample, WeightReport
-from gate.worker import EVALUATION_FILE, REPORT_FILE
+from gate.records import Audit, Document, Evaluation, Sample, WeightReport
+from gate.worker import AUDIT_FILE, EVALUATION_FILE, REPORT_FILE
 
 CHOICES = ("red", "green", "blue", "yes")
 
@@ -57,8 +57,8 @@ candidate:
 variants:
   base: {{adapters: []}}
   adapter: {{}}
-  merged: {{merge: peft}}
-  rtn: {{merge: peft, quantize: {{name: rtn, bits: 8}}}}
+  merged: {{merge: stream}}
+  rtn: {{merge: stream, quantize: {{name: rtn, bits: 8}}}}
 backend: {{name: hf, dtype: float32}}
 suite: suite.yaml
 """
@@ -82,7 +82,15 @@ class FakeWorker:
         ran: labels of the jobs it was given, in order.
     """
 
-    def __init__(self, right: dict[str, int], *, documents: int = 300, fails: str | None = None):
+    def __init__(
+        self,
+        right: dict[str, int],
+        *,
+        documents: int = 300,
+        fails: str | None = None,
+        faults: dict[str, list[str]] | None = None,
+    ):
+        self.faults = faults or {}
         self.right = right
         self.documents = documents
         self.fails = fails
@@ -102,6 +110,9 @@ class FakeWorker:
                 on_event(Progress(key=job.stage.key, done=self.documents, total=self.documents))
                 evaluation = self._evaluation(job.label.split()[1], job.task.name)
                 (out / EVALUATION_FILE).write_text(evaluation.model_dump_json())
+            elif job.stage.kind == "audit":
+                audit = Audit(faults=tuple(self.faults.get(job.label, ())))
+                (out / AUDIT_FILE).write_text(audit.model_dump_json())
             else:
                 (out / "model.safetensors").write_text(job.label)
                 report = WeightReport(parameters=10, weight_bytes=20)

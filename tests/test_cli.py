@@ -52,7 +52,7 @@ def test_the_exit_status_of_a_run_is_its_verdict(folder, right, status, verdict)
     done = gate("run", "gate.yaml", cwd=folder)
     assert done.returncode == status
     assert verdict in done.stdout.upper()
-    assert "6 stages: 6 cached, 0 to run" in done.stderr
+    assert "8 stages: 8 cached, 0 to run" in done.stderr
 
 
 def test_wrong_config_is_status_2_and_a_sentence_without_a_traceback(folder):
@@ -79,7 +79,7 @@ def test_a_missing_base_is_status_2_and_named(folder, base):
 def test_a_stage_that_fails_is_status_3(folder):
     fill(folder)
     text = (folder / "gate.yaml").read_text()
-    (folder / "gate.yaml").write_text(text.replace("merge: peft", "merge: full_disk"))
+    (folder / "gate.yaml").write_text(text.replace("merge: stream", "merge: full_disk"))
     done = gate("run", cwd=folder)
     assert done.returncode == 3
     assert "No space left on device" in done.stderr
@@ -138,13 +138,13 @@ def test_pruning_says_how_much_it_freed(folder):
     assert done.returncode == 0
     assert "merge merged" in done.stdout
     assert "freed" in done.stdout
-    assert "6 stages" in done.stdout
+    assert "8 stages" in done.stdout
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_run_is_status_3_and_can_be_resumed(folder, sent):
     text = (folder / "gate.yaml").read_text()
-    (folder / "gate.yaml").write_text(text.replace("merge: peft", "merge: endless"))
+    (folder / "gate.yaml").write_text(text.replace("merge: stream", "merge: endless"))
     child = subprocess.Popen(
         [sys.executable, "-c", "from gate.cli import main; main()", "run"],
         cwd=folder,

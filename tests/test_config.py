@@ -83,7 +83,7 @@ def test_a_missing_parameter_is_named(tmp_path):
 
 
 def test_a_backend_that_cannot_read_the_artifact_is_refused(tmp_path):
-    gate = GATE.replace("{{merge: peft}}", "{{merge: peft, backend: llamacpp}}")
+    gate = GATE.replace("{{merge: stream}}", "{{merge: stream, backend: llamacpp}}")
     told = refusal(tmp_path, gate=gate)
     assert "variants.merged.backend: llamacpp reads a gguf" in told
     assert "this variant is a checkpoint" in told
@@ -91,12 +91,14 @@ def test_a_backend_that_cannot_read_the_artifact_is_refused(tmp_path):
 
 
 def test_quantizing_without_merging_is_refused(tmp_path):
-    told = refusal(tmp_path, gate=GATE.replace("rtn: {{merge: peft, ", "rtn: {{"))
+    told = refusal(tmp_path, gate=GATE.replace("rtn: {{merge: stream, ", "rtn: {{"))
     assert "variants.rtn.quantize: a variant is merged before it is quantized" in told
 
 
 def test_merging_without_an_adapter_is_refused(tmp_path):
-    told = refusal(tmp_path, gate=GATE.replace("{{adapters: []}}", "{{adapters: [], merge: peft}}"))
+    told = refusal(
+        tmp_path, gate=GATE.replace("{{adapters: []}}", "{{adapters: [], merge: stream}}")
+    )
     assert "variants.base.merge: there is no adapter to merge" in told
 
 

@@ -52,7 +52,7 @@ candidate:
 variants:
   base: {adapters: []}
   adapter: {}
-  merged: {merge: peft}
+  merged: {merge: stream}
 """
 
 
@@ -109,8 +109,8 @@ def scores(record) -> dict[str, float]:
 def test_a_fine_quantization_is_promoted_and_a_destructive_one_blocked(desk):
     record = run(
         desk,
-        "  rtn8: {merge: peft, quantize: {name: rtn, bits: 8, group_size: 32}}\n"
-        "  erased: {merge: peft, quantize: erase}\n",
+        "  rtn8: {merge: stream, quantize: {name: rtn, bits: 8, group_size: 32}}\n"
+        "  erased: {merge: stream, quantize: erase}\n",
     )
     found = scores(record)
     assert found["base"] < 0.5
@@ -118,6 +118,33 @@ def test_a_fine_quantization_is_promoted_and_a_destructive_one_blocked(desk):
     assert verdicts(record) == {"merged": "promote", "rtn8": "promote", "erased": "block"}
     assert record.verdict == "block"
     assert all(stage.peak_memory_bytes for stage in record.stages)
+    proven = {one.label: one.audit.is_proven for one in record.audits}
+    assert proven == {
+        "audit merge merged": True,
+        "audit quantize rtn8": True,
+        "audit quantize erased": False,
+    }
+
+
+def test_two_adapters_are_each_held_to_their_own_task(desk):
+    pico_adapter(desk / "base", desk / "other", seed=3, strength=0.02)
+    (desk / "suite.yaml").write_text(
+        SUITE.replace("acc, path", "acc, reference: adapter:desk, path")
+    )
+    gate = GATE.replace("{desk: adapter}", "{desk: adapter, other: other}")
+    assert gate != GATE
+    (desk / "gate.yaml").write_text(
+        f"{gate}  ties: {{merge: {{name: stream, method: ties, density: 0.7}}}}\n"
+        "backend: {name: hf, batch_size: 32}\nsuite: suite.yaml\nship: [merged]\n"
+    )
+    config = load_config(desk / "gate.yaml")
+    record = run_gate(config, store=Store(desk / "store"), reports=desk / "reports").record
+    assert {one.reference for one in record.results if one.variant == "merged"} == {"adapter@desk"}
+    assert {one.label: one.audit.faults for one in record.audits} == {
+        "audit merge merged": (),
+        "audit merge ties": (),
+    }
+    assert verdicts(record)["merged"] == "promote"
 
 
 @pytest.mark.gguf
@@ -126,7 +153,7 @@ def test_a_gguf_is_bridged_and_judged_in_its_own_runtime(tmp_path):
     pytest.importorskip("llama_cpp")
     desk = _desk(tmp_path, tokenizer=smollm2_tokenizer())
     record = run(
-        desk, "  q8_0: {merge: peft, quantize: {name: gguf, type: Q8_0}, backend: llamacpp}\n"
+        desk, "  q8_0: {merge: stream, quantize: {name: gguf, type: Q8_0}, backend: llamacpp}\n"
     )
     assert {(one.variant, one.reference): one.outcome for one in record.results} == {
         ("adapter", "base"): "pass",

@@ -66,3 +66,36 @@ def test_a_four_bit_checkpoint_has_no_sixteen_bit_weights(base, adapter, tmp_pat
     with pytest.raises(ConfigError, match="its 16-bit weights are not there") as caught:
         merged(packed, adapter, tmp_path / "out")
     assert caught.value.hint == ("give base_precision: nf4, or the 16-bit model it was made from")
+
+
+def write_texts(folder):
+    file = folder / "texts.jsonl"
+    file.write_text('{"text": "my parcel is late, please cancel the order"}\n' * 2)
+    return file
+
+
+def test_auto_takes_what_is_closest_to_the_adapter_on_its_four_bit_base(base, adapter, tmp_path):
+    texts = [str(write_texts(tmp_path))]
+    after, report = merged(base, adapter, tmp_path / "out", base_precision="auto", texts=texts)
+    wanted, _ = merged(base, adapter, tmp_path / "wanted", base_precision="nf4")
+    assert report.base_precision == "nf4"
+    assert report.divergences.keys() == {"w16", "nf4", "nf4_requantized"}
+    assert (
+        report.divergences["nf4"]
+        < 1e-6
+        < min(report.divergences["w16"], report.divergences["nf4_requantized"])
+    )
+    assert "base_precision: nf4 is closest to the adapter on its 4-bit base" in report.warnings[-1]
+    assert all(torch.equal(after[name], wanted[name]) for name in wanted)
+    assert not [file for file in tmp_path.iterdir() if file.name.startswith(".out")]
+
+
+def test_auto_needs_texts(base, adapter, tmp_path):
+    with pytest.raises(ConfigError, match="the texts to compare precisions on have no token"):
+        merged(base, adapter, tmp_path / "out", base_precision="auto")
+
+
+def test_four_bits_are_for_lora(base, tmp_path):
+    other = pico_adapter(base, tmp_path / "olora", init_lora_weights="olora")
+    with pytest.raises(ConfigError, match="base_precision nf4 is for LoRA"):
+        merged(base, other, tmp_path / "out", base_precision="nf4")

@@ -29,6 +29,8 @@ def test_a_merge_that_two_variants_share_is_planned_once(tmp_path):
     assert labels(plan_of(tmp_path)) == [
         "merge merged",
         "quantize rtn",
+        "audit merge merged",
+        "audit quantize rtn",
         "evaluate base colors",
         "evaluate adapter colors",
         "evaluate merged colors",
@@ -60,7 +62,7 @@ def test_a_changed_document_renames_only_evaluations(tmp_path):
     config = load_config(tmp_path / "gate.yaml")
     after = {p.label: p.stage.key for p in make_plan(config, BASE, {"support": ADAPTER}).stages}
     same = {label for label in before if before[label] == after[label]}
-    assert same == {"merge merged", "quantize rtn"}
+    assert same == {"merge merged", "quantize rtn", "audit merge merged", "audit quantize rtn"}
 
 
 def test_keys_do_not_depend_on_where_the_gate_lies(tmp_path):
@@ -92,7 +94,7 @@ def test_the_bridge_must_hold_the_margin_in_both_directions(tmp_path):
 def test_a_bridge_that_the_gate_names_is_used(tmp_path):
     gate = GGUF.replace(
         "backend: {{name",
-        "  bf16: {{merge: peft, quantize: {{name: gguf, type: BF16}}, backend: llamacpp}}\n"
+        "  bf16: {{merge: stream, quantize: {{name: gguf, type: BF16}}, backend: llamacpp}}\n"
         "backend: {{name",
     )
     plan = plan_of(tmp_path, gate=gate)
@@ -120,7 +122,7 @@ def test_a_shipped_variant_that_nothing_blocks_is_refused(tmp_path):
 
 
 def test_an_ambiguous_reference_is_refused(tmp_path):
-    gate = GATE.replace("  merged:", "  one: {{merge: peft}}\n  two:")
+    gate = GATE.replace("  merged:", "  one: {{merge: stream}}\n  two:")
     with pytest.raises(ConfigError, match=r"several variants fit \(one, two\)") as caught:
         plan_of(tmp_path, gate=gate)
     assert caught.value.hint == "name the variant in 'against'"
@@ -130,3 +132,45 @@ def test_an_artifact_is_named_from_variant_base_adapter_and_release(tmp_path):
     variant = plan_of(tmp_path).variants[2]
     name = artifact_name(variant, base="models/SmolLM2-135M-Instruct", release="v3")
     assert name == "merged-smollm2-135m-instruct-adapter-support-v3"
+
+
+TWO = """
+release: v1
+candidate:
+  base: base
+  adapters: {{a: one, b: two}}
+variants:
+  base: {{adapters: []}}
+  merged: {{merge: {{name: stream, method: ties, density: 0.5}}}}
+backend: hf
+suite: suite.yaml
+"""
+OWN = """
+tasks:
+  - {name: colors, metric: acc, path: tasks/colors.yaml, reference: adapter:a}
+checks:
+  - {of: adapter, against: base, compare: delta, at_least: 0}
+  - {of: merged, against: adapter, compare: delta, margin: 0.02}
+"""
+
+
+def test_a_tasks_own_adapter_alone_is_its_reference(tmp_path):
+    config = load_config(write_gate(tmp_path, "base", "adapter", gate=TWO, suite=OWN))
+    plan = make_plan(config, BASE, {"a": ADAPTER, "b": ADAPTER})
+    assert [one.label for one in plan.checks] == [
+        "adapter@a-vs-base[colors]:delta",
+        "merged-vs-adapter@a[colors]:delta",
+    ]
+    assert plan.lineages["merged"] == ("adapter@a", "merged")
+    own = next(p for p in plan.stages if p.label == "evaluate adapter@a colors")
+    assert own.adapters == ("a",)
+
+
+def test_a_reference_that_is_no_adapter_is_refused(tmp_path):
+    with pytest.raises(ConfigError) as caught:
+        load_config(
+            write_gate(
+                tmp_path, "base", "adapter", gate=TWO, suite=OWN.replace("adapter:a", "adapter:c")
+            )
+        )
+    assert "no adapter 'c'" in caught.value.problem

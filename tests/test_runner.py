@@ -83,6 +83,8 @@ def test_one_changed_byte_in_the_adapter_runs_what_depends_on_it(gate, adapter, 
     assert worker.ran == [
         "merge merged",
         "quantize rtn",
+        "audit merge merged",
+        "audit quantize rtn",
         "evaluate adapter colors",
         "evaluate merged colors",
         "evaluate rtn colors",
@@ -108,7 +110,7 @@ def test_a_failed_stage_is_run_again_the_next_time(gate):
     run(gate, FakeWorker(GOOD, fails="quantize rtn"))
     worker = FakeWorker(GOOD)
     assert run(gate, worker).record.verdict == "promote"
-    assert worker.ran == ["quantize rtn", "evaluate rtn colors"]
+    assert worker.ran == ["quantize rtn", "audit quantize rtn", "evaluate rtn colors"]
 
 
 def test_wrong_input_found_late_ends_the_run(gate):
@@ -177,7 +179,7 @@ def test_the_record_traces_the_release(gate, base, adapter):
         "adapter_model.safetensors",
     }
     assert record.candidate.training_run == "run-7"
-    assert merged.method == "peft"
+    assert merged.method == "stream"
     assert merged.seconds == 1.0
     assert {"torch", "peft", "transformers"} <= record.provenance.packages.keys()
 
@@ -228,3 +230,24 @@ def test_a_suite_of_two_checks_on_one_pair_keeps_both(gate):
 def test_the_gate_template_ships_everything_merged_or_quantized(gate):
     assert "ship" not in GATE
     assert run(gate, FakeWorker(GOOD)).record.ship == ("merged", "rtn")
+
+
+def test_a_fault_in_the_weights_blocks_whatever_the_scores_say(gate):
+    worker = FakeWorker(GOOD, faults={"audit merge merged": ["x.weight is wrong", "y too"]})
+    record = run(gate, worker).record
+    verdicts = {one.variant: one for one in record.verdicts}
+    assert record.verdict == "block"
+    assert verdicts["merged"].reasons == ("audit merge merged: x.weight is wrong (and 1 more)",)
+    assert verdicts["rtn"].verdict == "block"
+
+
+def test_a_fault_of_quantizing_blocks_that_variant_alone(gate):
+    worker = FakeWorker(GOOD, faults={"audit quantize rtn": ["was never quantized"]})
+    verdicts = {one.variant: one.verdict for one in run(gate, worker).record.verdicts}
+    assert verdicts == {"merged": "promote", "rtn": "block"}
+
+
+def test_an_audit_that_could_not_be_done_is_an_error(gate):
+    record = run(gate, FakeWorker(GOOD, fails="audit merge merged")).record
+    assert record.verdict == "error"
+    assert record.verdicts[0].reasons[0] == "audit merge merged: it broke (mend it)"

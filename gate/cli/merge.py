@@ -27,7 +27,7 @@ from gate.errors import ConfigError, StageError
 
 _DTYPES = ("auto", "bfloat16", "float16", "float32")
 _METHODS = ("linear", "sequential", "ties", "dare_linear", "dare_ties", "magnitude_prune")
-_PRECISIONS = ("w16", "nf4", "nf4_requantized")
+_PRECISIONS = ("w16", "nf4", "nf4_requantized", "auto")
 _DEVICES = ("auto", "cpu", "cuda")
 
 
@@ -47,12 +47,16 @@ def merge(
         str,
         typer.Option(
             "--base-precision",
-            help="What a QLoRA adapter is added to: w16, nf4 or nf4_requantized.",
+            help="What a QLoRA adapter is added to: w16, nf4, nf4_requantized or auto.",
         ),
     ] = "w16",
     double_quant: Annotated[
         bool, typer.Option(help="Whether the 4-bit scales are in 8 bits, where that is simulated.")
     ] = True,
+    texts: Annotated[
+        list[Path] | None,
+        typer.Option("--text", help="JSON lines of texts for --base-precision auto."),
+    ] = None,
     device: Annotated[
         str, typer.Option("--device", help="Where products are calculated: auto, cpu or cuda.")
     ] = "auto",
@@ -78,6 +82,7 @@ def merge(
             seed=seed,
             base_precision=one_of("--base-precision", base_precision, _PRECISIONS),
             double_quant=double_quant,
+            texts=[str(text) for text in texts or ()],
             device=one_of("--device", device, _DEVICES),
             **options,
         )

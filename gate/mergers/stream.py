@@ -4,7 +4,8 @@ import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from tempfile import TemporaryDirectory
+from typing import Any, Literal, NamedTuple, get_args
 
 from gate.checkpoints import (
     check_code,
@@ -15,6 +16,7 @@ from gate.checkpoints import (
     read_json,
 )
 from gate.errors import ConfigError, StageError
+from gate.hf_models import is_packed
 from gate.merging.adapter_files import (
     check_finite,
     check_mergeable,
@@ -35,16 +37,45 @@ from gate.merging.shards import (
 from gate.merging.surviving import kept_shares, losses
 from gate.merging.works import Device, Works
 from gate.merging.writing import write_shards
+from gate.precisions import closest_precision
 from gate.records import WeightReport
 from gate.terms import LocalAdapter
+from gate.texts import read_texts
 
 PACKAGES = ("torch", "numpy", "transformers", "peft", "safetensors")
 WRITES = "checkpoint"
-CODE = ("merging/*.py", "tensors.py", "nf4.py", "checkpoints.py", "mergers/peft.py")
+CODE = (
+    "merging/*.py",
+    "tensors.py",
+    "nf4.py",
+    "checkpoints.py",
+    "precisions.py",
+    "hf_models.py",
+    "mergers/peft.py",
+)
 
 Dtype = Literal["auto", "bfloat16", "float16", "float32"]
 
 _WORDS = {"bfloat16": "BF16", "float16": "F16", "float32": "F32"}
+
+
+class _Settings(NamedTuple):
+    """How to merge, as `merge` has it."""
+
+    dtype: Dtype
+    method: Method
+    density: float
+    seed: int
+    base_precision: BasePrecision
+    double_quant: bool
+    device: Device
+    trust_remote_code: bool
+    allow_pickle: bool
+
+    @property
+    def permissions(self) -> dict[str, Any]:
+        """What may be run that came with a model."""
+        return {"trust_remote_code": self.trust_remote_code, "allow_pickle": self.allow_pickle}
 
 
 def merge(
@@ -58,9 +89,10 @@ def merge(
     method: Method = "linear",
     density: float = 1.0,
     seed: int = 0,
-    base_precision: BasePrecision = "w16",
+    base_precision: BasePrecision | Literal["auto"] = "w16",
     double_quant: bool = True,
     device: Device = "auto",
+    texts: Sequence[str] = (),
 ) -> WeightReport:
     """Write base + adapters as one checkpoint in the base's own layout.
 
@@ -81,9 +113,11 @@ def merge(
         seed: of dare's random pruning.
         base_precision: w16 to add to the weights as they are stored; nf4 to add to what 4 bits
             leave of them, which is what a QLoRA adapter was trained on; nf4_requantized to put
-            the sum into 4 bits again. All are written in the base's type.
+            the sum into 4 bits again. All are written in the base's type. auto for the one whose
+            answers are closest to those of the adapters on the base in 4 bits.
         double_quant: whether the 4-bit scales are put into 8 bits; a 4-bit base says so itself.
         device: where products are calculated; auto for CUDA where there is one.
+        texts: JSON-lines files of the texts that base_precision: auto compares on.
 
     Raises:
         ConfigError: adapters that cannot be combined, or a base model that is quantized.
@@ -92,38 +126,62 @@ def merge(
     """
     check_code(base, trust_remote_code=trust_remote_code)
     _check(base, adapters, out, density)
-    options = {"trust_remote_code": trust_remote_code, "allow_pickle": allow_pickle}
     for adapter in adapters:
         check_mergeable(adapter.path)
+    settings = _Settings(
+        dtype=dtype,
+        method=method,
+        density=density,
+        seed=seed,
+        base_precision="w16" if base_precision == "auto" else base_precision,
+        double_quant=double_quant,
+        device=device,
+        trust_remote_code=trust_remote_code,
+        allow_pickle=allow_pickle,
+    )
+    if base_precision == "auto":
+        return _merge_closest(base, adapters, out, settings, texts)
+    return _merge(base, adapters, out, settings)
+
+
+def _merge(
+    base: Path, adapters: Sequence[LocalAdapter], out: Path, settings: _Settings
+) -> WeightReport:
     for adapter in adapters:
         reason = why_not_streamed(adapter.path)
         if reason:
-            return _by_peft(base, adapters, out, reason, dtype=dtype, **options)
-    opened = open_base(base, precision=base_precision, double_quant=double_quant, **options)
+            return _by_peft(base, adapters, out, reason, settings)
+    opened = open_base(
+        base,
+        precision=settings.base_precision,
+        double_quant=settings.double_quant,
+        **settings.permissions,
+    )
     tensors = opened.tensors
-    files = [read_adapter(adapter, allow_pickle=allow_pickle) for adapter in adapters]
+    files = [read_adapter(one, allow_pickle=settings.allow_pickle) for one in adapters]
     for file in files:
         check_finite(file)
     try:
         recipe = make_recipe(files, tensors, opened.layout)
     except NotStreamedError as error:
-        return _by_peft(base, adapters, out, error.problem, dtype=dtype, **options)
+        return _by_peft(base, adapters, out, error.problem, settings)
     works = Works(
-        recipe, opened, adapters, method=method, density=density, seed=seed, device=device
+        recipe,
+        opened,
+        adapters,
+        method=settings.method,
+        density=settings.density,
+        seed=settings.seed,
+        device=settings.device,
     )
-    shards = plan_shards(tensors, recipe, dtype=_WORDS.get(dtype))
+    shards = plan_shards(tensors, recipe, dtype=_WORDS.get(settings.dtype))
     out.mkdir(parents=True, exist_ok=True)
     check_space(shards, shutil.disk_usage(out).free, out)
     changed = write_shards(shards, out, tensors, works.of, threads=os.cpu_count() or 1)
     kept = kept_shares(changed, adapters)
     check_written(out, shards)
     write_index(base, out, shards)
-    truth = dict(recipe.config)
-    if dtype != "auto":
-        truth["dtype"] = dtype
-    if opened.is_packed:
-        truth["quantization_config"] = None
-    write_config(base, out, truth)
+    write_config(base, out, recipe.config | _truth(settings, is_packed=opened.is_packed))
     tokenizers = [adapter.path for adapter in adapters if has_tokenizer(adapter.path)]
     copy_sidecars(base, out, tokenizer=tokenizers[-1] if tokenizers else None)
     weights = measure(read_headers(out))
@@ -152,19 +210,74 @@ def _check(base: Path, adapters: Sequence[LocalAdapter], out: Path, density: flo
         )
 
 
+def _truth(settings: _Settings, *, is_packed: bool) -> dict[str, Any]:
+    """What config.json must say of the type that is written."""
+    truth: dict[str, Any] = {} if settings.dtype == "auto" else {"dtype": settings.dtype}
+    return {**truth, "quantization_config": None} if is_packed else truth
+
+
 def _by_peft(
     base: Path,
     adapters: Sequence[LocalAdapter],
     out: Path,
     reason: str,
-    *,
-    dtype: Dtype,
-    **options: bool,
+    settings: _Settings,
 ) -> WeightReport:
     """The merge by peft, which loads the whole model, with the reason in the report."""
     from gate.mergers import peft
 
+    if settings.base_precision != "w16":
+        raise ConfigError(
+            f"base_precision {settings.base_precision} is for LoRA, and {reason}",
+            hint="give base_precision: w16, and the 16-bit base model",
+        )
     names = ", ".join(adapter.name for adapter in adapters)
-    report = peft.merge(base, adapters, out, dtype=dtype, **options)
+    report = peft.merge(base, adapters, out, dtype=settings.dtype, **settings.permissions)
     warning = f"adapter {names} was merged by peft, in the memory of the whole model: {reason}"
     return report.model_copy(update={"merger": "peft", "warnings": (*report.warnings, warning)})
+
+
+def _merge_closest(
+    base: Path,
+    adapters: Sequence[LocalAdapter],
+    out: Path,
+    settings: _Settings,
+    texts: Sequence[str],
+) -> WeightReport:
+    """Merge by every convention, and keep the one closest to the adapters on the 4-bit base."""
+    lines = [line for text in texts for line in read_texts(Path(text))]
+    precisions = get_args(BasePrecision)
+    if is_packed(base):
+        precisions = tuple(one for one in precisions if one != "w16")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
+        places = {precision: Path(folder) / precision for precision in precisions}
+        reports = {
+            precision: _merge(base, adapters, place, settings._replace(base_precision=precision))
+            for precision, place in places.items()
+        }
+        found = closest_precision(
+            base,
+            adapters,
+            places,
+            lines,
+            double_quant=settings.double_quant,
+            device=settings.device,
+            **settings.permissions,
+        )
+        if out.exists():
+            out.rmdir()
+        places[found.closest].rename(out)
+    told = ", ".join(f"{name} {nats:.3g}" for name, nats in found.divergences.items())
+    sentence = (
+        f"base_precision: {found.closest} is closest to the adapter on its 4-bit base; "
+        f"KL in nats a token, over {found.tokens} tokens: {told}"
+    )
+    report = reports[found.closest]
+    return report.model_copy(
+        update={
+            "warnings": (*report.warnings, sentence),
+            "base_precision": found.closest,
+            "divergences": found.divergences,
+        }
+    )

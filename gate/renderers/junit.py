@@ -16,7 +16,7 @@ from gate.presentation import (
     rule_text,
 )
 from gate.records import CheckResult, Record, Verdict
-from gate.views import tally
+from gate.views import tally, weights_views
 
 
 def render(record: Record) -> str:
@@ -38,9 +38,14 @@ def render(record: Record) -> str:
         seen[name] += 1
         unique = name if seen[name] == 1 else f"{name}#{seen[name]}"
         _add_case(checks, unique, result)
+    suites = [checks]
+    if record.audits:
+        weights = SubElement(root, "testsuite", name=printable(f"{record.release} weights"))
+        _add_weights(weights, record)
+        suites.append(weights)
     verdict = SubElement(root, "testsuite", name=printable(f"{record.release} verdict"))
     _add_verdict(verdict, record)
-    for suite in (checks, verdict):
+    for suite in (*suites, verdict):
         _count(suite, suite)
     _count(root, root)
     indent(root)
@@ -64,6 +69,16 @@ def _add_case(suite: Element, name: str, result: CheckResult) -> None:
         SubElement(case, "system-out").text = details
     else:
         _add_problem(case, result.outcome, printable(result.reason), details)
+
+
+def _add_weights(suite: Element, record: Record) -> None:
+    for found in weights_views(record):
+        case = SubElement(suite, "testcase", classname="gate.weights", name=printable(found.label))
+        if found.state == "pass":
+            SubElement(case, "system-out").text = printable(found.sentence)
+        else:
+            details = printable("\n".join(found.faults))
+            _add_problem(case, found.state, printable(found.sentence), details)
 
 
 def _add_verdict(suite: Element, record: Record) -> None:

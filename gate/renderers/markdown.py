@@ -17,7 +17,7 @@ from gate.presentation import (
 )
 from gate.records import CheckResult, Outcome, Record, Verdict
 from gate.terms import Variant
-from gate.views import artifact_of, not_passed, score_of, tally
+from gate.views import artifact_of, not_passed, score_of, tally, weights_views
 
 MOST_CHARACTERS = 65_536
 """What a comment on GitHub holds."""
@@ -50,6 +50,7 @@ def _draft(record: Record, rows: int) -> str:
         _heading(record),
         _verdicts(record, rows),
         _variants(record, rows),
+        _weights(record, rows),
         _open_checks(record, rows),
         _folded(f"All {count(len(record.results), 'check')}", _checks(record.results, rows)),
         _folded("Provenance", _provenance(record, rows)),
@@ -93,6 +94,14 @@ def _variants(record: Record, rows: int) -> str:
     tasks = [f"{escape(task.name)} ({escape(task.metric)})" for task in record.tasks]
     cells = [_variant_row(record, variant) for variant in record.variants]
     return _table(("Variant", "Kind", *tasks, "On disk", "Bits per weight"), cells, rows)
+
+
+def _weights(record: Record, rows: int) -> str:
+    cells = [
+        (escape(one.label), _SIGNS[one.state], escape("; ".join((one.sentence, *one.faults))))
+        for one in weights_views(record)
+    ]
+    return _table(("Weights", "Proof", "What was found"), cells, rows) if cells else ""
 
 
 def _variant_row(record: Record, variant: Variant) -> tuple[str, ...]:

@@ -15,12 +15,13 @@ from gate.presentation import (
     size,
 )
 from gate.records import CheckResult, Record
-from gate.views import artifact_of, not_passed, score_of, tally
+from gate.views import artifact_of, not_passed, score_of, tally, weights_views
 
 COLUMNS = 100
 """No line is longer."""
 
 _NAME_COLUMNS = 24
+_FAULTS = 10
 
 
 def render(record: Record) -> str:
@@ -30,6 +31,7 @@ def render(record: Record) -> str:
         _filled(f"This candidate {VERDICT_SENTENCES[record.verdict]}."),
         "\n".join(_verdicts(record)),
         "\n\n".join(_tables(record)),
+        "\n".join(_weights(record)),
         "\n".join(_open_checks(record)),
         "\n".join(_filled(f"note: {warning}", hang=6) for warning in record.warnings),
     ]
@@ -64,6 +66,14 @@ def _tables(record: Record) -> Iterable[str]:
         yield _aligned([*fixed, *taken])
     if record.ship:
         yield "* up for release"
+
+
+def _weights(record: Record) -> Iterable[str]:
+    for found in weights_views(record):
+        yield _filled(f"{found.label}: {found.sentence}", hang=2)
+        yield from (_filled(f"- {fault}", indent=2, hang=2) for fault in found.faults[:_FAULTS])
+        if len(found.faults) > _FAULTS:
+            yield f"  - and {count(len(found.faults) - _FAULTS, 'more fault')} in record.json"
 
 
 def _width(columns: list[tuple[str, ...]]) -> int:

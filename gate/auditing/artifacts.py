@@ -1,0 +1,59 @@
+"""The audit of what a stage made: its weights, and what lies beside them."""
+
+import inspect
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from gate.auditing.merges import audit_merge
+from gate.auditing.quantized import audit_quantized
+from gate.auditing.sidecars import audit_sidecars
+from gate.records import Audit
+from gate.terms import LocalAdapter, Use
+
+
+def audit_artifact(
+    base: Path,
+    adapters: Sequence[LocalAdapter],
+    model: Path,
+    *,
+    merged: Path | None,
+    use: Use,
+    trust_remote_code: bool,
+    allow_pickle: bool,
+) -> Audit:
+    """Audit a merge, or what was quantized from one.
+
+    Args:
+        base: the base model's directory.
+        adapters: what was merged into it.
+        model: what is audited: the merge, or the quantized model.
+        merged: what the model was quantized from; None where it is the merge itself.
+        use: the merger or quantizer, whose parameters say what was asked for.
+        trust_remote_code: let the base model run Python code of its own.
+        allow_pickle: read weights that run code when they are read.
+
+    Raises:
+        ConfigError: an adapter that no audit can recompute.
+        SourceError: a file that is missing or cannot be read.
+    """
+    options: dict[str, Any] = {
+        "trust_remote_code": trust_remote_code,
+        "allow_pickle": allow_pickle,
+    }
+    if merged is None:
+        known = inspect.signature(audit_merge).parameters
+        asked: dict[str, Any] = {key: use.params[key] for key in use.params if key in known}
+        weights = audit_merge(base, adapters, model, **asked, **options)
+        beside = audit_sidecars(base, model, adapters=adapters, trust_remote_code=trust_remote_code)
+    else:
+        kind = use.params.get("type")
+        asked_type = kind if isinstance(kind, str) else None
+        weights = audit_quantized(merged, model, base=base, asked=asked_type, **options)
+        beside = audit_sidecars(merged, model, trust_remote_code=trust_remote_code)
+    return weights.model_copy(
+        update={
+            "faults": (*weights.faults, *beside.faults),
+            "warnings": (*weights.warnings, *beside.warnings),
+        }
+    )
