@@ -71,7 +71,7 @@ def dtype_of(word: str) -> "dtype":
     import torch
 
     if word not in _WORDS:
-        raise SourceError(f"tensors of type {word} cannot be read")
+        raise SourceError(f"tensors of type {word} are not known here")
     kind: dtype = getattr(torch, _WORDS[word])
     return kind
 
@@ -96,7 +96,7 @@ def _map_safetensors(headers: Mapping[str, TensorHeader]) -> "dict[str, Tensor]"
     maps = {file: _map(file) for file in files}
     views = {}
     for name, header in headers.items():
-        kind = dtype_of(header.dtype)
+        kind = _kind_of(header)
         if header.parameters:
             flat = torch.frombuffer(
                 maps[header.file], dtype=kind, count=header.parameters, offset=header.start
@@ -105,6 +105,17 @@ def _map_safetensors(headers: Mapping[str, TensorHeader]) -> "dict[str, Tensor]"
             flat = torch.empty(0, dtype=kind)
         views[name] = flat.view(header.shape)
     return views
+
+
+def _kind_of(header: TensorHeader) -> "dtype":
+    kind = dtype_of(header.dtype)
+    expected = header.parameters * kind.itemsize
+    if expected != header.size_bytes:
+        raise SourceError(
+            f"{header.file}: {header.name} has {header.size_bytes} bytes, not {expected}",
+            hint="download or save it again",
+        )
+    return kind
 
 
 def _map(file: Path) -> mmap.mmap:
@@ -140,4 +151,6 @@ def _load_pickle(file: Path) -> "dict[str, Any]":
     except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise SourceError(f"{file}: cannot be read as weights: {reason}") from error
+    if not isinstance(loaded, dict):
+        raise SourceError(f"{file}: holds a {type(loaded).__name__}, not tensors by name")
     return {name: tensor for name, tensor in loaded.items() if isinstance(tensor, torch.Tensor)}

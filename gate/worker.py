@@ -26,6 +26,7 @@ from gate import extensions
 from gate.errors import GateError, StageError
 from gate.jobs import Batch, Done, Event, Failed, Job, OnEvent, Progress, Started
 from gate.provenance import peak_memory_bytes
+from gate.records import WeightReport
 from gate.terms import JsonValue, Use
 
 if TYPE_CHECKING:
@@ -197,10 +198,18 @@ def _audit(job: Job, options: dict[str, JsonValue]) -> None:
         Path(job.model),
         merged=Path(job.merged) if job.merged else None,
         use=job.stage.use,
+        base_precision=_chosen_precision(Path(job.model)),
         trust_remote_code=bool(options.get("trust_remote_code")),
         allow_pickle=bool(options.get("allow_pickle")),
     )
     (Path(job.out) / AUDIT_FILE).write_text(found.model_dump_json(indent=1), encoding="utf-8")
+
+
+def _chosen_precision(model: Path) -> str | None:
+    report = model.with_name(REPORT_FILE)
+    if not report.is_file():
+        return None
+    return WeightReport.model_validate_json(report.read_bytes()).base_precision
 
 
 def _evaluate(batch: Batch, on_event: OnEvent) -> None:

@@ -66,7 +66,7 @@ def test_the_result_does_not_depend_on_how_many_threads_there_are(
     base, adapter, tmp_path, monkeypatch
 ):
     merged(base, adapter, tmp_path / "one")
-    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    monkeypatch.setattr("os.cpu_count", lambda: 0)
     merged(base, adapter, tmp_path / "two")
     assert digest_tree(tmp_path / "one") == digest_tree(tmp_path / "two")
 
@@ -255,3 +255,27 @@ def test_cuda_gives_the_same_to_one_unit_in_the_last_place(base, adapter, tmp_pa
     on_cuda = merged(base, adapter, tmp_path / "cuda", device="cuda")
     for name, tensor in on_cpu.items():
         torch.testing.assert_close(on_cuda[name], tensor, rtol=1.3e-7, atol=1e-9)
+
+
+def test_what_rounding_took_is_measured_on_every_fourth_block(tmp_path, monkeypatch):
+    base = pico_base(tmp_path / "base", dtype="bfloat16", hidden_size=128)
+    adapter = pico_adapter(base, tmp_path / "adapter", strength=0.002)
+    whole = merge(base, [local(adapter)], tmp_path / "whole").kept
+    monkeypatch.setattr("gate.merging.changes._BLOCK_ELEMENTS", 128 * 8)
+    sampled = merge(base, [local(adapter)], tmp_path / "sampled").kept
+    assert sampled == pytest.approx(whole, abs=0.05)
+    assert sampled != whole
+
+
+def test_an_overflow_in_a_block_that_is_not_measured_is_refused(
+    model, adapter, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("gate.merging.changes._BLOCK_ELEMENTS", 64)
+
+    def spoil(tensors):
+        tensors["model.layers.0.self_attn.q_proj.weight"][1, 0] = 1e6
+        return tensors
+
+    change_tensors(model / "model.safetensors", spoil)
+    with pytest.raises(StageError, match=r"q_proj\.weight is not finite in F16"):
+        merge(model, [local(adapter)], tmp_path / "out", dtype="float16")

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gate.auditing.mapped import open_tensors
 from gate.checkpoints import read_json
 from gate.errors import ConfigError, SourceError
+from gate.tensors import open_tensors
 from gate.terms import LocalAdapter
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def read_parts(adapter: LocalAdapter, *, allow_pickle: bool) -> AdapterParts:
     Raises:
         SourceError: config or weights cannot be read, or a pair of matrices is not whole.
     """
-    tensors = open_tensors(adapter.path, allow_pickle=allow_pickle)
+    tensors = open_tensors(adapter.path, allow_pickle=allow_pickle).views
     config = read_json(adapter.path / "adapter_config.json")
     factors: dict[tuple[str, int], Factors] = {}
     replaced: dict[str, str] = {}

@@ -19,6 +19,7 @@ def audit_artifact(
     *,
     merged: Path | None,
     use: Use,
+    base_precision: str | None,
     trust_remote_code: bool,
     allow_pickle: bool,
 ) -> Audit:
@@ -30,6 +31,7 @@ def audit_artifact(
         model: what is audited: the merge, or the quantized model.
         merged: what the model was quantized from; None where it is the merge itself.
         use: the merger or quantizer, whose parameters say what was asked for.
+        base_precision: what the merger took of the base, where it was left to it.
         trust_remote_code: let the base model run Python code of its own.
         allow_pickle: read weights that run code when they are read.
 
@@ -44,6 +46,8 @@ def audit_artifact(
     if merged is None:
         known = inspect.signature(audit_merge).parameters
         asked: dict[str, Any] = {key: use.params[key] for key in use.params if key in known}
+        if base_precision is not None:
+            asked["base_precision"] = base_precision
         weights = audit_merge(base, adapters, model, **asked, **options)
         beside = audit_sidecars(base, model, adapters=adapters, trust_remote_code=trust_remote_code)
     else:

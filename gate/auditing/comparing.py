@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from threading import Lock
@@ -11,9 +11,17 @@ from typing import TYPE_CHECKING, NamedTuple
 from gate.auditing.causes import leans, wrong_because
 from gate.auditing.changes import BLOCK_ELEMENTS, Change, matrix_view
 from gate.auditing.expected import Expectation
+from gate.auditing.four_bits import audit_requantized
 from gate.auditing.pruning import Combination
 from gate.auditing.schedules import ONE_ROUNDING, Schedule, schedules_for
-from gate.auditing.tensors import Survey, first_schedule, look_closely, read, reproduces
+from gate.auditing.tensors import (
+    Survey,
+    first_schedule,
+    look_closely,
+    read,
+    reproduces,
+    same_bits,
+)
 from gate.records import TensorAudit, TensorOutcome
 
 if TYPE_CHECKING:
@@ -69,9 +77,15 @@ class Comparison(NamedTuple):
 class Comparer:
     """Compares targets, two at a time; the schedule that gave the last one is tried first."""
 
-    def __init__(self, targets: Sequence[Target], combination: Combination) -> None:
-        """Nothing is read yet."""
+    def __init__(
+        self,
+        targets: Sequence[Target],
+        combination: Combination,
+        requantize: "Mapping[str, Callable[[Tensor], Tensor]] | None" = None,
+    ) -> None:
+        """Nothing is read yet; `requantize` has what was done to a merged tensor afterwards."""
         self._targets = targets
+        self._requantize = requantize or {}
         self._combination = combination
         self._leader = ONE_ROUNDING
         self._lock = Lock()
@@ -110,6 +124,9 @@ class Comparer:
             return Finding(_untouched(target))
         expectation = self._expectations[target.name]
         try:
+            if target.name in self._requantize:
+                trip = self._requantize[target.name]
+                return Finding(audit_requantized(expectation, target.found, trip))
             return self._changed(target, expectation)
         finally:
             expectation.forget()
@@ -223,28 +240,16 @@ def _untouched(target: Target) -> TensorAudit:
     for start in range(0, base.numel(), 4 * BLOCK_ELEMENTS):
         ours, theirs = (one[start : start + 4 * BLOCK_ELEMENTS] for one in (base, found))
         ours = ours.to(target.to)
-        # bytes, because NaN equals nothing
-        if not torch.equal(_words(ours), _words(theirs)):
-            one_byte = ours.dtype.itemsize == 1
-            differing += int(
-                (_words(ours) != _words(theirs)).sum() if one_byte else (ours != theirs).sum()
-            )
+        if not same_bits(ours, theirs):
+            is_byte = ours.dtype.itemsize == 1
+            ours, theirs = (one.view(torch.uint8) if is_byte else one for one in (ours, theirs))
+            differing += int((ours != theirs).sum())
     if not differing:
         return TensorAudit(tensor=target.name, outcome="exact")
     note = (
         f"{differing} of {base.numel()} elements differ from the base's, and no adapter acts on it"
     )
     return TensorAudit(tensor=target.name, outcome="wrong", differing=differing, note=note)
-
-
-def _words(tensor: "Tensor") -> "Tensor":
-    """A tensor's bytes, eight at a time where they can be."""
-    import torch
-
-    raw = tensor.view(torch.uint8)
-    size = torch.int64.itemsize
-    is_whole = len(raw) % size == 0 and raw.data_ptr() % size == 0 and tensor.dtype.itemsize > 1
-    return raw.view(torch.int64) if is_whole and raw.storage_offset() % size == 0 else raw
 
 
 def _audit(target: Target, survey: Survey, outcome: TensorOutcome, note: str = "") -> TensorAudit:

@@ -26,6 +26,7 @@ _HARMLESS = {
 _PEFT_FILES = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin")
 _TIED = "tie_word_embeddings"
 _VOCABULARY = "vocab_size"
+_QUANTIZED = "quantization_config"
 _ABSENT = "absent"
 
 
@@ -97,6 +98,8 @@ def _wanted(key: str, was: Mapping[str, Any], now: Mapping[str, Any], demands: D
         return False
     if key == _TIED and demands.may_be_untied and now.get(key) is False:
         return False
+    if key == _QUANTIZED:
+        return _ABSENT  # a merge is not quantized, whatever its base was
     if key == _VOCABULARY and demands.vocab_size is not None:
         return demands.vocab_size
     return was.get(key, _ABSENT)

@@ -3,16 +3,16 @@
 import os
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from gate.auditing.changes import matrix_view, row_blocks
-from gate.auditing.mapped import open_tensors
 from gate.auditing.matching import match
 from gate.checkpoints import measure, read_headers
 from gate.errors import ConfigError
 from gate.records import Audit, TensorAudit, TensorOutcome
+from gate.tensors import open_tensors
 from gate.terms import LocalAdapter
 
 if TYPE_CHECKING:
@@ -95,8 +95,8 @@ def _check_loaded(kind: Kind, unexpected: list[str], missing: list[str]) -> None
 
 
 def _compare(base: Path, kind: Kind, merged: Path, directory: Path) -> Audit:
-    expected, found = open_tensors(directory), open_tensors(merged)
-    before = open_tensors(base)
+    expected, found = _views(directory), _views(merged)
+    before = _views(base)
     same = match(expected, found, None)
     tensors = [
         _look(name, expected[name], tensor, before.get(name)) for name, tensor in same.found.items()
@@ -158,3 +158,7 @@ def _allowed(value: "Tensor", change: "Tensor", found: "Tensor") -> "Tensor":
     largest = torch.maximum(torch.maximum(value.abs(), change.abs()), spread)
     unit = max(torch.finfo(found.dtype).eps, _FLOAT32_ERROR / _UNITS)
     return largest * unit * _UNITS
+
+
+def _views(directory: Path) -> "Mapping[str, Tensor]":
+    return open_tensors(directory, allow_pickle=False).views

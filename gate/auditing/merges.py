@@ -1,6 +1,6 @@
 """The audit of a merge: base + adapters recomputed tensor by tensor and compared with the file."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,7 +11,7 @@ from gate.auditing.changes import Change
 from gate.auditing.comparing import Comparer, Target
 from gate.auditing.configs import Demands, config_faults, peft_file_faults
 from gate.auditing.foreign import Kind, audit_with_peft
-from gate.auditing.mapped import open_tensors
+from gate.auditing.four_bits import BasePrecision, in_precision
 from gate.auditing.matching import Matched, match
 from gate.auditing.placing import Places, place, wanted_names
 from gate.auditing.pruning import METHODS, Combination, Method
@@ -20,6 +20,7 @@ from gate.auditing.verdicts import tensor_faults, tensor_warnings
 from gate.checkpoints import read_json
 from gate.errors import ConfigError, suggest
 from gate.records import Audit, TensorAudit
+from gate.tensors import open_tensors
 from gate.terms import LocalAdapter
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ def audit_merge(
     density: float = 1.0,
     seed: int = 0,
     dtype: Dtype = "auto",
+    base_precision: BasePrecision = "w16",
+    double_quant: bool = True,
     trust_remote_code: bool = False,
     allow_pickle: bool = False,
 ) -> Audit:
@@ -50,6 +53,9 @@ def audit_merge(
         density: share of each delta that ties, dare and magnitude pruning kept.
         seed: of what dare dropped.
         dtype: the type that was asked for; auto for the base's.
+        base_precision: what a QLoRA adapter was added to: the base as it is stored, or what 4
+            bits leave of it, and whether the sum was put into 4 bits again.
+        double_quant: whether the 4-bit scales are in 8 bits, where that is simulated.
         trust_remote_code: let the base model run Python code of its own, where its class is asked.
         allow_pickle: read weights that are pickled (tensors only).
 
@@ -60,12 +66,23 @@ def audit_merge(
     combination = Combination(method, density, seed)
     _check(adapters, combination)
     config = read_json(base / "config.json")
-    if "quantization_config" in config:
+    how = config.get("quantization_config")
+    if how is not None and not (isinstance(how, dict) and how.get("load_in_4bit")):
         raise ConfigError(
             f"{base}: a quantized base model: its weights are not the numbers it computes with",
             hint="give the 16-bit model it was quantized from",
         )
-    audit = _Audit(base, merged, config, combination, dtype, trust_remote_code, allow_pickle)
+    audit = _Audit(
+        base,
+        merged,
+        config,
+        combination,
+        dtype,
+        trust_remote_code,
+        allow_pickle,
+        base_precision,
+        double_quant,
+    )
     for adapter in adapters:
         if name := other_arithmetic(adapter.path, adapter.name):
             return audit.of_foreign(adapters, Kind(adapter, name))
@@ -96,6 +113,8 @@ class _Audit:
     asked: Dtype
     trust_remote_code: bool
     allow_pickle: bool
+    base_precision: BasePrecision = "w16"
+    double_quant: bool = True
     faults: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     names: dict[str, str | None] | None = None
@@ -122,8 +141,22 @@ class _Audit:
 
     def of_parts(self, parts: Sequence[AdapterParts]) -> Audit:
         """The audit of LoRA adapters."""
-        base = open_tensors(self.base, allow_pickle=self.allow_pickle)
-        merged = open_tensors(self.merged, allow_pickle=self.allow_pickle)
+        with in_precision(
+            self.base,
+            open_tensors(self.base, allow_pickle=self.allow_pickle),
+            self.base_precision,
+            double_quant=self.double_quant,
+            trust_remote_code=self.trust_remote_code,
+        ) as base:
+            return self._of_parts(parts, base.views, base.requantize)
+
+    def _of_parts(
+        self,
+        parts: Sequence[AdapterParts],
+        base: "Mapping[str, Tensor]",
+        requantize: "Mapping[str, Callable[[Tensor], Tensor]]",
+    ) -> Audit:
+        merged = open_tensors(self.merged, allow_pickle=self.allow_pickle).views
         places = self._place(parts, base)
         head = tied_head(base, self.config, places)
         changes = self._changes(base, places, head)
@@ -134,7 +167,7 @@ class _Audit:
             for name, tensor in self._grounds(base, head).items()
             if (found := matched.found.get(name)) is not None
         ]
-        comparison = Comparer(targets, self.combination).compare()
+        comparison = Comparer(targets, self.combination, requantize).compare()
         tensors = [finding.audit for finding in comparison.findings]
         tensors += self._absent(matched, base, changes)
         changed = {name for name, here in changes.items() if here}

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from gate.auditing.elements import Picked, allows
 from gate.auditing.expected import Expectation
 from gate.auditing.schedules import ONE_ROUNDING, Schedule
@@ -16,6 +18,9 @@ _CHUNK = 4096
 _MANY = 0.01
 _FEW = 0.05
 _SAMPLE_BLOCKS = 8
+_WORD_BYTES = 8
+_MEASURED = 4
+"""Of so many row blocks, one is measured for the norms of what was added and lost."""
 
 
 class Block(NamedTuple):
@@ -129,10 +134,13 @@ def first_schedule(
 
 
 def read(expectation: Expectation, found: "Tensor", leader: Schedule) -> Reading:
-    """Read a tensor once: measure it, and see whether a schedule gives it."""
+    """Read a tensor once: compare all of it with a schedule, and measure every fourth block."""
     survey, is_given = Survey(), True
-    for block in file_blocks(expectation, found):
-        differing = _add_block(survey, expectation, block)
+    for number, block in enumerate(file_blocks(expectation, found)):
+        if number % _MEASURED == 0:
+            differing = _add_block(survey, expectation, block)
+        else:
+            differing = _add_unmeasured(survey, expectation, block)
         if is_given and (differing or leader != ONE_ROUNDING):
             is_given = _block_is_reproduced(expectation, block, leader)
     return Reading(survey, is_given)
@@ -182,7 +190,20 @@ def _add_block(survey: Survey, expectation: Expectation, block: Block) -> int:
     survey.base_square += _square(base)
     survey.delta_square += _square(delta)
     survey.residual_square += _square(residual)
-    if torch.equal(_bits(rounded), _bits(block.found)):
+    if same_bits(rounded, block.found):
+        return 0
+    differing: int = rounded.numel() - int((rounded == block.found).sum())
+    survey.differing += differing
+    return differing
+
+
+def _add_unmeasured(survey: Survey, expectation: Expectation, block: Block) -> int:
+    """Compare a block with the once-rounded sum, bit for bit, and measure no norms."""
+    total = expectation.block(block.start, block.stop).total
+    rounded = total.to(expectation.to)
+    if not math.isfinite(_square(total)):
+        survey.residual_square = math.inf
+    if same_bits(rounded, block.found):
         return 0
     differing: int = rounded.numel() - int((rounded == block.found).sum())
     survey.differing += differing
@@ -226,11 +247,17 @@ def _last_place(values: "Tensor", kind: "dtype") -> "Tensor":
     return (torch.exp2(exponents) * limits.eps).clamp(min=limits.smallest_normal * limits.eps)
 
 
-def _bits(block: "Tensor") -> "Tensor":
+def same_bits(one: "Tensor", other: "Tensor") -> bool:
+    """Whether two tensors of a type and shape hold the same bytes; NaN equals nothing else."""
     import torch
 
-    kinds = {2: torch.int16, 4: torch.int32, 8: torch.int64}
-    return block.view(kinds[block.dtype.itemsize])
+    ours, theirs = (
+        part.contiguous().reshape(-1).view(torch.uint8).numpy() for part in (one, other)
+    )
+    whole = len(ours) - len(ours) % _WORD_BYTES
+    # eight bytes at a time: eight times faster than torch.equal of 16-bit elements
+    words = ours[:whole].view(np.int64) == theirs[:whole].view(np.int64)
+    return bool(words.all()) and bool((ours[whole:] == theirs[whole:]).all())
 
 
 def _square(block: "Tensor") -> float:

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -56,7 +56,7 @@ def audit(
     from gate.auditing.sidecars import audit_sidecars
     from gate.sources import find_directory
 
-    options = {"allow_pickle": allow_pickle, "trust_remote_code": trust_remote_code}
+    options: Any = {"allow_pickle": allow_pickle, "trust_remote_code": trust_remote_code}
     if not merged.is_dir():
         raise SourceError(f"{merged}: no such directory", hint="the merged checkpoint comes last")
     place = find_directory(base, root=Path.cwd(), kind="base", **options)

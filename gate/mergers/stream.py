@@ -177,7 +177,8 @@ def _merge(
     shards = plan_shards(tensors, recipe, dtype=_WORDS.get(settings.dtype))
     out.mkdir(parents=True, exist_ok=True)
     check_space(shards, shutil.disk_usage(out).free, out)
-    changed = write_shards(shards, out, tensors, works.of, threads=os.cpu_count() or 1)
+    threads = 1 + (os.cpu_count() or 1)  # one of them waits for a file's lock, or for the disk
+    changed = write_shards(shards, out, tensors, works.of, threads=threads)
     kept = kept_shares(changed, adapters)
     check_written(out, shards)
     write_index(base, out, shards)
