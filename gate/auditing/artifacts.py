@@ -55,9 +55,23 @@ def audit_artifact(
         asked_type = kind if isinstance(kind, str) else None
         weights = audit_quantized(merged, model, base=base, asked=asked_type, **options)
         beside = audit_sidecars(merged, model, trust_remote_code=trust_remote_code)
+    return weights_and_sidecars(weights, beside)
+
+
+def weights_and_sidecars(weights: Audit, beside: Audit) -> Audit:
+    """Both audits as one; what both found of config.json is told once."""
+    known = {_key(fault) for fault in weights.faults}
+    new = [fault for fault in beside.faults if _key(fault) not in known]
     return weights.model_copy(
         update={
-            "faults": (*weights.faults, *beside.faults),
+            "faults": (*weights.faults, *new),
             "warnings": (*weights.warnings, *beside.warnings),
         }
     )
+
+
+def _key(fault: str) -> str:
+    """What of config.json a fault is about: 'config.json: rope_theta is ...' -> rope_theta."""
+    if not fault.startswith("config.json: "):
+        return fault
+    return fault.removeprefix("config.json: ").split(" is ")[0].split(":")[0].split(".")[0]

@@ -11,6 +11,7 @@ from gate.cli.options import (
     AllowPickle,
     BasePath,
     Density,
+    DoubleQuant,
     Method,
     Seed,
     TrustRemoteCode,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 _DTYPES = ("auto", "bfloat16", "float16", "float32")
 _METHODS = ("linear", "sequential", "ties", "dare_linear", "dare_ties", "magnitude_prune")
+_PRECISIONS = ("w16", "nf4", "nf4_requantized")
 _SHOWN = 20
 
 
@@ -42,6 +44,14 @@ def audit(
     dtype: Annotated[
         str, typer.Option("--dtype", help=f"What was asked for: {', '.join(_DTYPES)}.")
     ] = "auto",
+    base_precision: Annotated[
+        str,
+        typer.Option(
+            "--base-precision",
+            help="What a QLoRA adapter was added to: w16, nf4 or nf4_requantized.",
+        ),
+    ] = "w16",
+    double_quant: DoubleQuant = True,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write what was found of each tensor here.")
     ] = None,
@@ -52,6 +62,7 @@ def audit(
 
     The weights are read once and not loaded, so that they may be larger than memory.
     """
+    from gate.auditing.artifacts import weights_and_sidecars
     from gate.auditing.merges import audit_merge
     from gate.auditing.sidecars import audit_sidecars
     from gate.sources import find_directory
@@ -69,27 +80,18 @@ def audit(
         density=density,
         seed=seed,
         dtype=one_of("--dtype", dtype, _DTYPES),
+        base_precision=one_of("--base-precision", base_precision, _PRECISIONS),
+        double_quant=double_quant,
         **options,
     )
     beside = audit_sidecars(place, merged, adapters=local, trust_remote_code=trust_remote_code)
-    found = _with_sidecars(found, beside)
+    found = weights_and_sidecars(found, beside)
     if json_file is not None:
         _write(json_file, found)
     for warning in found.warnings:
         sys.stderr.write(f"warning: {warning}\n")
     sys.stdout.write(_text(found))
     raise typer.Exit(0 if found.is_proven else 1)
-
-
-def _with_sidecars(found: "Audit", beside: "Audit") -> "Audit":
-    """Both audits as one; config.json, which both look at, is told of once."""
-    new = [fault for fault in beside.faults if not fault.startswith("config.json: ")]
-    return found.model_copy(
-        update={
-            "faults": (*found.faults, *new),
-            "warnings": (*found.warnings, *beside.warnings),
-        }
-    )
 
 
 def _write(file: Path, found: "Audit") -> None:

@@ -16,6 +16,7 @@ from gate.cli.options import (
     AllowPickle,
     BasePath,
     Density,
+    DoubleQuant,
     Method,
     Seed,
     TrustRemoteCode,
@@ -50,9 +51,7 @@ def merge(
             help="What a QLoRA adapter is added to: w16, nf4, nf4_requantized or auto.",
         ),
     ] = "w16",
-    double_quant: Annotated[
-        bool, typer.Option(help="Whether the 4-bit scales are in 8 bits, where that is simulated.")
-    ] = True,
+    double_quant: DoubleQuant = True,
     texts: Annotated[
         list[Path] | None,
         typer.Option("--text", help="JSON lines of texts for --base-precision auto."),

@@ -50,6 +50,9 @@ Density = Annotated[
     typer.Option("--density", help="Share of each change that ties, dare and pruning keep."),
 ]
 Seed = Annotated[int, typer.Option("--seed", help="Of dare's random pruning.")]
+DoubleQuant = Annotated[
+    bool, typer.Option(help="Whether the 4-bit scales are in 8 bits, where that is simulated.")
+]
 AllowPickle = Annotated[
     bool, typer.Option("--allow-pickle", help="Read weights that run code when they are read.")
 ]
