@@ -63,15 +63,9 @@ def open_tensors(directory: Path, *, allow_pickle: bool) -> Tensors:
 
 
 def dtype_of(word: str) -> "dtype":
-    """The torch type of a safetensors word such as BF16.
-
-    Raises:
-        SourceError: a type that torch does not have.
-    """
+    """The torch type of a safetensors word such as BF16."""
     import torch
 
-    if word not in _WORDS:
-        raise SourceError(f"tensors of type {word} are not known here")
     kind: dtype = getattr(torch, _WORDS[word])
     return kind
 
@@ -108,6 +102,8 @@ def _map_safetensors(headers: Mapping[str, TensorHeader]) -> "dict[str, Tensor]"
 
 
 def _kind_of(header: TensorHeader) -> "dtype":
+    if header.dtype not in _WORDS:
+        raise SourceError(f"{header.file}: {header.name} is of type {header.dtype}, not known here")
     kind = dtype_of(header.dtype)
     expected = header.parameters * kind.itemsize
     if expected != header.size_bytes:

@@ -50,7 +50,9 @@ def test_a_pickle_that_holds_code_is_refused(world, tmp_path):
     shutil.copytree(adapter, old)
     (old / "adapter_model.safetensors").unlink()
     torch.save({"a": print}, old / "adapter_model.bin")
-    with pytest.raises(SourceError, match=r"adapter_model\.bin: cannot be read: Weights only load"):
+    with pytest.raises(
+        SourceError, match=r"adapter_model\.bin: cannot be read as weights: Weights only load"
+    ):
         audited(base, old, merged, allow_pickle=True)
 
 

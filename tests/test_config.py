@@ -202,3 +202,31 @@ def test_a_task_limit_bounds_the_documents(tmp_path):
     suite = SUITE.replace("metric: acc,", "metric: acc, limit: 50,")
     config = load_config(write_gate(tmp_path, "base", "adapter", suite=suite))
     assert config.suite.files["colors"].documents == 50
+
+
+AUTO = GATE.replace(
+    "merged: {{merge: stream}}", "merged: {{merge: {{name: stream, base_precision: auto}}}}"
+)
+
+
+def test_comparing_precisions_needs_texts(tmp_path):
+    told = refusal(tmp_path, gate=AUTO)
+    assert (
+        "gate.yaml:9: variants.merged.merge: base_precision: auto compares on the suite's" in told
+    )
+    assert "add 'texts: [{name: general, path: general.jsonl}]' to the suite" in told
+
+
+def test_texts_are_found_beside_the_suite(tmp_path):
+    (tmp_path / "words.jsonl").write_text('{"text": "one"}\n')
+    suite = SUITE + "texts:\n  - {name: words, path: words.jsonl}\n"
+    config = load_config(write_gate(tmp_path, "base", "adapter", gate=AUTO, suite=suite))
+    assert [(text.name, text.path) for text in config.suite.texts] == [
+        ("words", str(tmp_path / "words.jsonl"))
+    ]
+
+
+def test_a_missing_text_file_is_named(tmp_path):
+    told = refusal(tmp_path, suite=SUITE + "texts:\n  - {name: words, path: none.jsonl}\n")
+    assert "suite.yaml" in told
+    assert "no text file" in told

@@ -106,6 +106,14 @@ def test_links_to_files_lead_somewhere():
                 assert (document.parent / target).exists(), target
 
 
+def test_the_gate_of_two_adapters_loads():
+    from gate.resolution import resolve_checks
+
+    config = load_config(shipped_suites() / "demo" / "two_adapters" / "gate.yaml")
+    references = {one.name for one in resolve_checks(config).references}
+    assert references == {"adapter@intent", "adapter@extract"}
+
+
 def test_the_demo_gate_loads():
     config = load_config(shipped_suites() / "demo" / "gate.yaml")
     assert {variant.kind for variant in config.variants} == {

@@ -245,5 +245,5 @@ def test_killed_at_any_moment_the_run_is_resumed_without_redoing_what_was_finish
         command, cwd=desk, capture_output=True, text=True, check=False, env=environment
     )
     assert done.returncode == 0, done.stderr
-    assert "4 stages: 1 cached, 3 to run" in done.stderr
+    assert "5 stages: 2 cached, 3 to run" in done.stderr
     assert "merge merged: started" not in done.stderr

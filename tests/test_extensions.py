@@ -50,3 +50,13 @@ def test_a_choice_outside_its_values_is_refused_with_them():
     use = Use(name="peft", params={"dtype": "int8"})
     with pytest.raises(ConfigError, match=r"peft\.dtype: 'int8' is not one of auto, bfloat16"):
         extensions.check_parameters(peft, use, given_by_gate=())
+
+
+def test_what_an_extension_stands_on_is_part_of_its_code():
+    from pathlib import Path
+
+    from gate.digest import digest_file
+
+    stream = extensions.find("mergers", "stream")
+    assert stream.code != digest_file(Path(stream.module.__file__))
+    assert "merging/*.py" in stream.module.CODE

@@ -174,3 +174,20 @@ def test_a_reference_that_is_no_adapter_is_refused(tmp_path):
             )
         )
     assert "no adapter 'c'" in caught.value.problem
+
+
+def test_the_texts_name_a_merge_that_compares_on_them(tmp_path):
+    suite = SUITE + "texts:\n  - {name: words, path: words.jsonl}\n"
+    gate = GATE.replace(
+        "merged: {{merge: stream}}", "merged: {{merge: {{name: stream, base_precision: auto}}}}"
+    )
+
+    def keys(text):
+        (tmp_path / "words.jsonl").write_text(f'{{"text": "{text}"}}\n')
+        config = load_config(write_gate(tmp_path, "base", "adapter", gate=gate, suite=suite))
+        plan = make_plan(config, BASE, {"support": ADAPTER})
+        return {planned.label: planned.stage.key for planned in plan.stages}
+
+    one, other = keys("one"), keys("other")
+    assert one["merge merged"] != other["merge merged"]
+    assert one["merge rtn"] == other["merge rtn"]

@@ -49,7 +49,7 @@ class Conversion:
         self.model = model
         with self._speaking():
             import gguf
-            from conversion import (  # type: ignore[import-untyped]  # it has no types
+            from conversion import (
                 ModelBase,
                 ModelType,
                 get_model_architecture,
