@@ -56,6 +56,13 @@ class Product:
         left, right = self._factors(start, stop, rounded_to)
         return left @ right
 
+    def added_to(self, base: "Tensor", start: int, stop: int, *, weight: float) -> "Tensor":
+        """Rows [start, stop) of base + weight * scale * left @ right in float32, in one pass."""
+        import torch
+
+        left, right = self._factors(start, stop, None)
+        return torch.addmm(base, left, right, alpha=weight * self.scale)
+
     def error_block(self, start: int, stop: int) -> "Tensor":
         """What summing in float32 may be off by, at most, in rows [start, stop) of left @ right."""
         left, right = self._factors(start, stop, None)

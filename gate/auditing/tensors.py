@@ -199,7 +199,7 @@ def _add_block(survey: Survey, expectation: Expectation, block: Block) -> int:
 
 def _add_unmeasured(survey: Survey, expectation: Expectation, block: Block) -> int:
     """Compare a block with the once-rounded sum, bit for bit, and measure no norms."""
-    total = expectation.block(block.start, block.stop).total
+    total = expectation.sum_block(block.start, block.stop)
     rounded = total.to(expectation.to)
     if not math.isfinite(_square(total)):
         survey.residual_square = math.inf
