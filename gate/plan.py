@@ -21,6 +21,8 @@ _EVALUATION_CODE = (
     "adapters.py",
     "hf_models.py",
     "llama_models.py",
+    "nf4.py",
+    "tensors.py",
 )
 """Files of the gate, besides the backend, that decide what an evaluate stage gives."""
 

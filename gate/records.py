@@ -68,6 +68,7 @@ class TensorAudit(Noun):
             1 - ||found - (W + delta)|| / ||delta||: 1.0 where all of it is, 0.0 where nothing is,
             negative where it is worse than nothing.
         differing: elements that are not bit for bit the once-rounded sum.
+            (Every element is compared; the two shares are measured on every fourth row block.)
         note: what is wrong, in words; empty where nothing is.
     """
 

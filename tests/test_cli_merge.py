@@ -9,6 +9,10 @@ import torch
 from builders import pico_adapter, pico_base
 from safetensors.torch import load_file, save_file
 
+from gate.digest import digest_tree
+from gate.mergers import stream
+from gate.terms import LocalAdapter
+
 
 def merge(*arguments, **options):
     command = [sys.executable, "-c", "from gate.cli import main; main()", "merge"]
@@ -38,6 +42,12 @@ def test_two_adapters_with_weights_and_a_method(base, adapter, tmp_path):
         "--weight", f"{other.name}=0.5", "--method", "ties", "--density", "0.5",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+    adapters = [
+        LocalAdapter(name="one", path=adapter),
+        LocalAdapter(name="other", path=other, weight=0.5),
+    ]
+    stream.merge(base, adapters, tmp_path / "wanted", method="ties", density=0.5)
+    assert digest_tree(tmp_path / "out") == digest_tree(tmp_path / "wanted")
 
 
 @pytest.mark.parametrize(

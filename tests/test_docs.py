@@ -106,6 +106,13 @@ def test_links_to_files_lead_somewhere():
                 assert (document.parent / target).exists(), target
 
 
+def test_the_readme_counts_what_the_conformance_test_covers():
+    from conformance import ARCHITECTURES, KINDS
+
+    told = f"over {len(ARCHITECTURES)} architectures and {len(KINDS)} kinds of adapter"
+    assert told in README
+
+
 def test_the_gate_of_two_adapters_loads():
     from gate.resolution import resolve_checks
 

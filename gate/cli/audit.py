@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gate.cli.options import (
+    DTYPES,
+    METHODS,
+    PRECISIONS,
     AdapterPaths,
     AllowPickle,
     BasePath,
@@ -24,9 +27,6 @@ from gate.errors import ConfigError, SourceError
 if TYPE_CHECKING:
     from gate.records import Audit
 
-_DTYPES = ("auto", "bfloat16", "float16", "float32")
-_METHODS = ("linear", "sequential", "ties", "dare_linear", "dare_ties", "magnitude_prune")
-_PRECISIONS = ("w16", "nf4", "nf4_requantized")
 _SHOWN = 20
 
 
@@ -42,7 +42,7 @@ def audit(
     density: Density = 1.0,
     seed: Seed = 0,
     dtype: Annotated[
-        str, typer.Option("--dtype", help=f"What was asked for: {', '.join(_DTYPES)}.")
+        str, typer.Option("--dtype", help=f"What was asked for: {', '.join(DTYPES)}.")
     ] = "auto",
     base_precision: Annotated[
         str,
@@ -76,11 +76,11 @@ def audit(
         place,
         local,
         merged,
-        method=one_of("--method", method, _METHODS),
+        method=one_of("--method", method, METHODS),
         density=density,
         seed=seed,
-        dtype=one_of("--dtype", dtype, _DTYPES),
-        base_precision=one_of("--base-precision", base_precision, _PRECISIONS),
+        dtype=one_of("--dtype", dtype, DTYPES),
+        base_precision=one_of("--base-precision", base_precision, PRECISIONS),
         double_quant=double_quant,
         **options,
     )

@@ -12,6 +12,9 @@ from typing import Annotated, Any
 import typer
 
 from gate.cli.options import (
+    DTYPES,
+    METHODS,
+    PRECISIONS,
     AdapterPaths,
     AllowPickle,
     BasePath,
@@ -26,9 +29,6 @@ from gate.cli.options import (
 )
 from gate.errors import ConfigError, StageError
 
-_DTYPES = ("auto", "bfloat16", "float16", "float32")
-_METHODS = ("linear", "sequential", "ties", "dare_linear", "dare_ties", "magnitude_prune")
-_PRECISIONS = ("w16", "nf4", "nf4_requantized", "auto")
 _DEVICES = ("auto", "cpu", "cuda")
 
 
@@ -42,7 +42,7 @@ def merge(
     density: Density = 1.0,
     seed: Seed = 0,
     dtype: Annotated[
-        str, typer.Option("--dtype", help=f"Of the result: {', '.join(_DTYPES)}.")
+        str, typer.Option("--dtype", help=f"Of the result: {', '.join(DTYPES)}.")
     ] = "auto",
     base_precision: Annotated[
         str,
@@ -75,11 +75,11 @@ def merge(
             directory,
             local,
             place,
-            dtype=one_of("--dtype", dtype, _DTYPES),
-            method=one_of("--method", method, _METHODS),
+            dtype=one_of("--dtype", dtype, DTYPES),
+            method=one_of("--method", method, METHODS),
             density=density,
             seed=seed,
-            base_precision=one_of("--base-precision", base_precision, _PRECISIONS),
+            base_precision=one_of("--base-precision", base_precision, (*PRECISIONS, "auto")),
             double_quant=double_quant,
             texts=[str(text) for text in texts or ()],
             device=one_of("--device", device, _DEVICES),

@@ -20,6 +20,10 @@ ReportsPath = Annotated[
     Path, typer.Option("--reports", help="Where <release>/<run>/ is written.", envvar=None)
 ]
 
+DTYPES = ("auto", "bfloat16", "float16", "float32")
+METHODS = ("linear", "sequential", "ties", "dare_linear", "dare_ties", "magnitude_prune")
+PRECISIONS = ("w16", "nf4", "nf4_requantized")
+
 DEFAULT_CONFIG = Path("gate.yaml")
 DEFAULT_STORE = Path(".gate/store")
 DEFAULT_REPORTS = Path("reports")
@@ -41,8 +45,7 @@ Method = Annotated[
     str,
     typer.Option(
         "--method",
-        help="How several adapters are combined: linear, sequential, ties, dare_linear, "
-        "dare_ties or magnitude_prune.",
+        help=f"How several adapters are combined: {', '.join(METHODS)}.",
     ),
 ]
 Density = Annotated[

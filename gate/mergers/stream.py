@@ -46,12 +46,14 @@ PACKAGES = ("torch", "numpy", "transformers", "peft", "safetensors")
 WRITES = "checkpoint"
 CODE = (
     "merging/*.py",
-    "tensors.py",
-    "nf4.py",
-    "checkpoints.py",
-    "precisions.py",
-    "hf_models.py",
     "mergers/peft.py",
+    "adapters.py",
+    "checkpoints.py",
+    "hf_models.py",
+    "nf4.py",
+    "precisions.py",
+    "tensors.py",
+    "texts.py",
 )
 
 Dtype = Literal["auto", "bfloat16", "float16", "float32"]
