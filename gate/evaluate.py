@@ -15,7 +15,7 @@ from gate.terms import Task
 if TYPE_CHECKING:
     from gate.language_models import GateLM
 
-_BINARY_METRICS = frozenset(
+BINARY_METRICS = frozenset(
     {"acc", "acc_norm", "acc_bytes", "acc_mutual_info", "exact_match", "em", "pass@1"}
 )
 """Metrics that judge each document right or wrong."""
@@ -216,7 +216,7 @@ def _is_binary(task: Task, logged: Sequence[dict[str, Any]]) -> bool:
 
     Values alone do not decide: one variant may happen to have no value between 0 and 1.
     """
-    return task.metric in _BINARY_METRICS and all(one[task.metric] in (0, 1) for one in logged)
+    return task.metric in BINARY_METRICS and all(one[task.metric] in (0, 1) for one in logged)
 
 
 def _document(one: dict[str, Any], loaded: Any) -> Document:
