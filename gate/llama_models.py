@@ -1,7 +1,9 @@
 """A GGUF file in llama.cpp, through its C interface: text to token ids to logits."""
 
 import ctypes
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,8 +35,24 @@ class LlamaModel:
         can_share: whether a token may belong to several sequences.
     """
 
-    def __init__(self, file: Path, *, max_sequences: int, threads: int) -> None:
+    def __init__(
+        self,
+        file: Path,
+        *,
+        max_sequences: int,
+        threads: int,
+        watch: Callable[[int, bool, object], bool] | None = None,
+        vocabulary_only: bool = False,
+    ) -> None:
         """Load the file.
+
+        Args:
+            file: a GGUF file.
+            max_sequences: sequences in one batch, at most.
+            threads: threads to compute with.
+            watch: hears of every tensor that is computed, by its address: before, whether it is
+                of interest (True), and if so after it is there (False).
+            vocabulary_only: leave the weights out: nothing can be run, only text be encoded.
 
         Raises:
             StageError: llama.cpp is not installed, or cannot load the file.
@@ -45,18 +63,24 @@ class LlamaModel:
         self._on_log = llama.llama_log_callback(self._hear)
         llama.llama_log_set(self._on_log, ctypes.c_void_p(0))
         llama.llama_backend_init()
-        self._model = llama.llama_model_load_from_file(
-            str(file).encode(), llama.llama_model_default_params()
-        )
+        settings = llama.llama_model_default_params()
+        settings.vocab_only = vocabulary_only
+        self._model = llama.llama_model_load_from_file(str(file).encode(), settings)
         if not self._model:
             raise StageError(f"{file}: llama.cpp cannot load it: {self._reason()}")
         self._vocabulary = llama.llama_model_get_vocab(self._model)
         self._size = llama.llama_vocab_n_tokens(self._vocabulary)
         self._threads = threads
+        # kept, because llama.cpp calls it as long as the context lives
+        self._watch = llama.ggml_backend_sched_eval_callback(watch) if watch else None
         self._context: Any = None
         self._cells = 0
         self.name = file.name
-        self.max_length: int = llama.llama_model_n_ctx_train(self._model)
+        self.max_length: int = (
+            self._declared_length()
+            if vocabulary_only
+            else llama.llama_model_n_ctx_train(self._model)
+        )
         self.max_sequences: int = min(max_sequences, llama.llama_max_parallel_sequences())
         self.begin_id: int = llama.llama_vocab_bos(self._vocabulary)
         self.end_id: int = llama.llama_vocab_eos(self._vocabulary)
@@ -103,6 +127,11 @@ class LlamaModel:
         """Whether a token ends an answer."""
         return bool(self._llama.llama_vocab_is_eog(self._vocabulary, token))
 
+    @cached_property
+    def end_ids(self) -> tuple[int, ...]:
+        """All tokens that end an answer."""
+        return tuple(filter(self.is_end, range(self._size)))
+
     def open_context(self, cells: int) -> None:
         """Make room for so many tokens, and forget those that were run.
 
@@ -119,6 +148,8 @@ class LlamaModel:
             settings.n_seq_max = self.max_sequences
             settings.kv_unified = True
             settings.n_threads = settings.n_threads_batch = self._threads
+            if self._watch:
+                settings.cb_eval = self._watch
             self._context = llama.llama_init_from_model(self._model, settings)
             if not self._context:
                 raise StageError(f"{self.name}: no room for {cells} tokens: {self._reason()}")
@@ -156,6 +187,17 @@ class LlamaModel:
                 hint="the weights hold NaN or infinity, or overflow in this type",
             )
         return logits
+
+    def _declared_length(self) -> int:
+        """The context length that the file declares; llama.cpp reads it with the weights only."""
+        architecture = self._read_metadata("general.architecture")
+        return int(self._read_metadata(f"{architecture}.context_length") or sys.maxsize)
+
+    def _read_metadata(self, key: str) -> str:
+        """A value of the file's metadata as text; empty where it has none."""
+        text = ctypes.create_string_buffer(64)
+        self._llama.llama_model_meta_val_str(self._model, key.encode(), text, len(text))
+        return text.value.decode()
 
     def _hear(self, level: int, text: bytes, _: object) -> None:
         if level == _LOG_LEVEL_ERROR:
