@@ -1,6 +1,8 @@
 """A transformers model and its tokenizer, loaded whole from local directories or not at all."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -12,6 +14,13 @@ from gate.tensors import open_tensors
 from gate.terms import LocalAdapter
 
 _PROBE = "The quick brown fox jumps over the lazy dog. 1 + 1 = 2"
+_PACKAGES = {
+    "bitsandbytes": ("bitsandbytes", "pip install 'mergegate[bitsandbytes]'"),
+    "torchao": ("torchao", "pip install 'mergegate[torchao]'"),
+    "compressed-tensors": ("compressed_tensors", "pip install compressed-tensors"),
+}
+_UNPACK = "; or base_precision: nf4, to compute with its values without it"
+_BLOCK_ROWS = 32
 
 Device = Literal["auto", "cpu", "cuda"]
 Dtype = Literal["auto", "bfloat16", "float16", "float32"]
@@ -49,18 +58,23 @@ def load_adapted(
 
     Raises:
         ConfigError: adapters that cannot be weighted or combined exactly.
-        StageError: the model or an adapter cannot be loaded whole, or an adapter does nothing.
+        StageError: the model or an adapter cannot be loaded whole, or an adapter does nothing; or
+            a package that runs its quantized weights is missing.
     """
     import torch
 
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = load_model(
-        weights, dtype=dtype, trust_remote_code=trust_remote_code, allow_pickle=allow_pickle
-    )
-    model.to(device).eval()
-    if base_precision == "nf4" and not is_packed(weights):
-        put_in_four_bits(model, double_quant=double_quant)
+    options: dict[str, Any] = {
+        "dtype": dtype, "trust_remote_code": trust_remote_code, "allow_pickle": allow_pickle
+    }  # fmt: skip
+    is_unpacked = is_packed(weights) and bool(adapters or base_precision)
+    if quantization(weights) and not is_unpacked:
+        model = load_quantized(weights, device=device, **options).eval()
+    else:
+        model = load_model(weights, **options).to(device).eval()
+        if base_precision == "nf4" and not is_packed(weights):
+            put_in_four_bits(model, double_quant=double_quant)
     paths = [weights, *(adapter.path for adapter in adapters)]
     tokenizer = load_tokenizer(paths, model, trust_remote_code=trust_remote_code)
     probe = [*tokenizer.encode(_PROBE), *tokenizer.get_added_vocab().values()]
@@ -77,20 +91,84 @@ def load_model(weights: Path, *, dtype: str, trust_remote_code: bool, allow_pick
         SourceError: 4-bit weights that are not whole.
         StageError: the checkpoint cannot be read, or does not hold all its config.json asks for.
     """
+    if is_packed(weights):
+        return _whole(weights, lambda: _load_packed(weights, dtype, trust_remote_code))
+    return _load(weights, dtype, trust_remote_code, allow_pickle)
+
+
+def load_quantized(
+    weights: Path,
+    *,
+    dtype: str,
+    device: str,
+    trust_remote_code: bool,
+    allow_pickle: bool,
+    settings: Any = None,
+) -> Any:
+    """The model of a quantized checkpoint, run by the package that quantized it.
+
+    Args:
+        weights: a checkpoint directory.
+        dtype: the type of what is not quantized; auto is the one the checkpoint is stored in.
+        device: where the model is.
+        trust_remote_code: run Python files that the checkpoint brings.
+        allow_pickle: read weights from .bin files.
+        settings: a quantization config of transformers, to quantize a checkpoint that is not;
+            None to do as config.json says.
+
+    Raises:
+        SourceError: 4-bit weights that are not whole.
+        StageError: the package is missing, its kernels cannot run this model on this device, or
+            the checkpoint does not hold all its config.json asks for.
+    """
+    if is_packed(weights):
+        find_packed(open_tensors(weights, allow_pickle=False))  # or it is refused, part by part
+    method = "" if settings else str(quantization(weights).get("quant_method"))
+    package, remedy = _PACKAGES.get(method, (method, None))
+    if method in _PACKAGES and find_spec(package) is None:
+        raise StageError(
+            f"{weights}: its weights are in {method}'s format, and {package} is not installed",
+            hint=f"{remedy}{_UNPACK if is_packed(weights) else ''}",
+        )
+    # it warns at each product that it computes in float16
+    logging.getLogger("bitsandbytes.autograd").setLevel(logging.ERROR)
+    how = {"quantization_config": settings} if settings else {}
+    model = _load(weights, dtype, trust_remote_code, allow_pickle, device_map={"": device}, **how)
+    if device == "cpu":
+        _avoid_wrong_kernels(weights, model)
+    return model
+
+
+def quantization(weights: Path) -> Mapping[str, Any]:
+    """The quantization_config of a checkpoint's config.json; empty where it has none."""
+    config = weights / "config.json"
+    how = read_json(config).get("quantization_config") if config.is_file() else None
+    return how if isinstance(how, dict) else {}
+
+
+def _load(
+    weights: Path, dtype: str, trust_remote_code: bool, allow_pickle: bool, **options: Any
+) -> Any:
     from transformers import AutoModelForCausalLM
 
+    return _whole(
+        weights,
+        lambda: AutoModelForCausalLM.from_pretrained(
+            weights,
+            dtype=dtype,
+            trust_remote_code=trust_remote_code,
+            use_safetensors=None if allow_pickle else True,
+            output_loading_info=True,
+            **options,
+        ),
+    )
+
+
+def _whole(weights: Path, load: Callable[[], tuple[Any, Mapping[str, Any]]]) -> Any:
+    """What is loaded, if nothing of it had to be made up."""
     try:
-        if is_packed(weights):
-            model, info = _load_packed(weights, dtype, trust_remote_code)
-        else:
-            model, info = AutoModelForCausalLM.from_pretrained(
-                weights,
-                dtype=dtype,
-                trust_remote_code=trust_remote_code,
-                use_safetensors=None if allow_pickle else True,
-                output_loading_info=True,
-            )
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        model, info = load()
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
         raise StageError(f"{weights}: transformers cannot load it: {error}") from error
     lacking = sorted(info["missing_keys"]) + [key for key, *_ in info["mismatched_keys"]]
     if lacking:
@@ -103,9 +181,7 @@ def load_model(weights: Path, *, dtype: str, trust_remote_code: bool, allow_pick
 
 def is_packed(weights: Path) -> bool:
     """Whether a checkpoint's linear layers are stored in the 4 bits of bitsandbytes."""
-    config = weights / "config.json"
-    how = read_json(config).get("quantization_config") if config.is_file() else None
-    return isinstance(how, dict) and bool(how.get("load_in_4bit"))
+    return bool(quantization(weights).get("load_in_4bit"))
 
 
 def put_in_four_bits(model: Any, *, double_quant: bool) -> None:
@@ -125,6 +201,26 @@ def put_in_four_bits(model: Any, *, double_quant: bool) -> None:
             module.weight.data = round_trip(weight.T, settings).T
         else:
             module.weight.data = round_trip(weight, settings)
+
+
+def _avoid_wrong_kernels(weights: Path, model: Any) -> None:
+    """Keep bitsandbytes 0.50 from 4-bit kernels of its CPU backend that crash or err.
+
+    Raises:
+        StageError: rows that are not whole blocks, of which it takes the wrong scales.
+    """
+    for name, module in model.named_modules():
+        state = getattr(getattr(module, "weight", None), "quant_state", None)
+        if state is None:
+            continue
+        if module.in_features % state.blocksize:
+            raise StageError(
+                f"{weights}: {name} has rows of {module.in_features}, not whole blocks of "
+                f"{state.blocksize}: bitsandbytes would take wrong scales on a CPU",
+                hint="take int8; or run it on a GPU, or with base_precision: nf4",
+            )
+        if module.out_features % _BLOCK_ROWS:
+            module.support_avx512bf16_for_cpu = False
 
 
 def _load_packed(weights: Path, dtype: str, trust_remote_code: bool) -> Any:

@@ -311,7 +311,7 @@ def test_other_packings_are_refused_by_name(base, merged, tmp_path):
     out = write_packed(merged, tmp_path / "out", packers.pack_nf4, {"quant_method": "gptq"})
     with pytest.raises(SourceError, match="quant_method: gptq cannot") as e:
         audit_quantized(merged, out, base=base)
-    assert e.value.hint == "these can: gguf, bitsandbytes, compressed-tensors"
+    assert e.value.hint == "these can: gguf, bitsandbytes, compressed-tensors, torchao"
 
 
 def test_a_packed_weight_without_its_scale_is_refused(base, merged, tmp_path):

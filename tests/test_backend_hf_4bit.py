@@ -65,10 +65,10 @@ def test_a_packed_checkpoint_answers_as_the_weights_it_holds(tmp_path):
 
 def test_a_packed_checkpoint_stops_where_its_generation_config_says(base, tmp_path):
     packed = packed_base(base, tmp_path / "packed")
-    with open_here(packed) as engine:
+    with open_here(packed, base_precision="nf4") as engine:
         first = next(engine.generate([PromptRow(IDS, (), 8)]))[0]
     (packed / "generation_config.json").write_text(f'{{"eos_token_id": {first}}}')
-    with open_here(packed) as engine:
+    with open_here(packed, base_precision="nf4") as engine:
         assert next(engine.generate([PromptRow(IDS, (), 8)])) == ()
 
 

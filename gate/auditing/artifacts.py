@@ -5,11 +5,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from gate.auditing.gguf_files import has_gguf
 from gate.auditing.merges import audit_merge
-from gate.auditing.quantized import audit_quantized
+from gate.auditing.quantized import UNQUANTIZED, audit_quantized
 from gate.auditing.sidecars import audit_sidecars
 from gate.records import Audit
 from gate.terms import LocalAdapter, Use
+
+_SCHEMES = {"W4A16": "int4", "W8A8": "int8", "FP8_DYNAMIC": "fp8"}
+"""What the schemes of llm-compressor store."""
 
 
 def audit_artifact(
@@ -51,9 +55,10 @@ def audit_artifact(
         weights = audit_merge(base, adapters, model, **asked, **options)
         beside = audit_sidecars(base, model, adapters=adapters, trust_remote_code=trust_remote_code)
     else:
-        kind = use.params.get("type")
-        asked_type = kind if isinstance(kind, str) else None
+        asked_type = _asked_type(use)
         weights = audit_quantized(merged, model, base=base, asked=asked_type, **options)
+        if asked_type and not has_gguf(model):
+            weights = _check_type(weights, asked_type)
         beside = audit_sidecars(merged, model, trust_remote_code=trust_remote_code)
     return weights_and_sidecars(weights, beside)
 
@@ -68,6 +73,22 @@ def weights_and_sidecars(weights: Audit, beside: Audit) -> Audit:
             "warnings": (*weights.warnings, *beside.warnings),
         }
     )
+
+
+def _asked_type(use: Use) -> str | None:
+    """What the weights are to be stored as, in the audit's words; None where it does not say."""
+    kind = use.params.get("type") or _SCHEMES.get(str(use.params.get("scheme")))
+    return kind if isinstance(kind, str) else None
+
+
+def _check_type(weights: Audit, asked: str) -> Audit:
+    """The audit of a packed checkpoint, with a fault where it is packed in another type."""
+    found = {entry.type for entry in weights.quantized} - set(UNQUANTIZED)
+    others = sorted(kind for kind in found if kind.partition(" ")[0] != asked)
+    if not others:
+        return weights
+    fault = f"is stored as {' and '.join(others)}, but {asked} was asked for"
+    return weights.model_copy(update={"faults": (fault, *weights.faults)})
 
 
 def _key(fault: str) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from gate.auditing.closeness import ANY, REPRODUCED, ROUNDED_ALONE, Pair
 from gate.auditing.packed import find_unpacked, is_of_activations
 from gate.auditing.rounding import Rounding, find_rounding
+from gate.auditing.torchao_files import find_torchao
 from gate.checkpoints import read_json
 from gate.tensors import Tensors, open_tensors
 
@@ -41,7 +42,10 @@ class CheckpointFile:
         settings = read_json(directory / "config.json").get("quantization_config")
         self.tensors = open_tensors(directory, allow_pickle=False)
         self.method = None if settings is None else str(settings.get("quant_method"))
-        self.packed = {} if settings is None else find_unpacked(self.tensors, settings)
+        if self.method == "torchao":
+            self.packed = find_torchao(self.tensors)
+        else:
+            self.packed = {} if settings is None else find_unpacked(self.tensors, settings)
         parts = {name for packed in self.packed.values() for name in packed.names}
         self.plain = frozenset(
             name
@@ -121,7 +125,8 @@ def _pair(
     if target in file.packed:
         packed = file.packed[target]
         size_bytes = sum(file.tensors.headers[part].size_bytes for part in packed.names)
-        return Pair(name, packed.type, size_bytes, packed.grid, packed.dequantize(), merged, before)
+        grid = packed.grid_for(merged)
+        return Pair(name, packed.type, size_bytes, grid, packed.dequantize(), merged, before)
     header = file.tensors.headers[target]
     stored = file.tensors.views[target]
     is_plain = stored.equal(merged.to(stored.dtype))

