@@ -8,7 +8,7 @@ from gate import presentation
 from gate.records import Estimate
 
 _MOST_SPANS = 4
-"""How far an axis reaches beyond its bounds and zero, in multiples of the way between them."""
+"""How far an axis reaches beyond its bounds and no difference: multiples of what is between."""
 
 
 def beyond(value: float, low: float, high: float) -> Literal["left", "right"] | None:
@@ -16,20 +16,27 @@ def beyond(value: float, low: float, high: float) -> Literal["left", "right"] | 
     return "left" if value < low else "right" if value > high else None
 
 
-def span(bounds: Iterable[float], estimates: Iterable[Estimate]) -> tuple[float, float]:
-    """What an axis spans: every bound and interval, and zero if it is near.
+def span(
+    bounds: Iterable[float], estimates: Iterable[Estimate], *, neutral: float = 0.0
+) -> tuple[float, float]:
+    """What an axis spans: every bound and interval, and the value of no difference if it is near.
 
     Where an estimate is far beyond the bounds, the axis ends before it, so that the others can
     still be told from their bounds.
+
+    Args:
+        bounds: those of a check.
+        estimates: what was measured for it.
+        neutral: the value of no difference.
     """
     bounds = list(bounds)
-    values = [*bounds, *(end for e in estimates for end in (e.low, e.value, e.high))] or [0.0]
-    nearest, farthest = min([*bounds, 0.0]), max([*bounds, 0.0])
+    values = [*bounds, *(end for e in estimates for end in (e.low, e.value, e.high))] or [neutral]
+    nearest, farthest = min([*bounds, neutral]), max([*bounds, neutral])
     most = _MOST_SPANS * (farthest - nearest) or math.inf
     low, high = max(min(values), nearest - most), min(max(values), farthest + most)
     reach = (high - low) or abs(high) or 1.0
-    if low - reach / 4 <= 0 <= high + reach / 4:
-        low, high = min(low, 0.0), max(high, 0.0)
+    if low - reach / 4 <= neutral <= high + reach / 4:
+        low, high = min(low, neutral), max(high, neutral)
     margin = 0.08 * ((high - low) or 1.0)
     return low - margin, high + margin
 

@@ -15,6 +15,7 @@ from gate.records import (
     Score,
     Verdict,
 )
+from gate.serving_records import RATIO
 from gate.terms import Check
 
 MISSING = "not measured"
@@ -119,6 +120,11 @@ def short_unit(unit: str) -> str:
     return "share" if _is_share(unit) else ""
 
 
+def no_difference(unit: str) -> float:
+    """The value that says that nothing changed: 1 of a ratio, else 0."""
+    return 1.0 if unit.startswith(RATIO) else 0.0
+
+
 def bounds(check: Check) -> tuple[float, ...]:
     """The check's bounds, lower first; those that are set."""
     return tuple(bound for bound in (check.at_least, check.at_most) if bound is not None)
@@ -142,8 +148,11 @@ def exact(value: float, unit: str) -> str:
 def interval_text(estimate: Estimate, check: Check) -> str:
     """The estimate and its interval: '-1.20 % (-2.61 to 0.10)'; digits enough for the bounds.
 
-    A unit other than percent is left to the rule or heading that stands beside it.
+    A unit other than percent is left to the rule or heading that stands beside it, and so is the
+    interval of a ratio that was counted, which has none.
     """
+    if estimate.unit.startswith(RATIO) and estimate.low == estimate.high:
+        return amount(estimate.value, estimate.unit, apart_from=bounds(check))
     is_share = _is_share(estimate.unit)
     width = _exact(estimate.high - estimate.low)
     decimals = 2 if is_share else _decimals_for(width or _exact(estimate.value), significant=2)

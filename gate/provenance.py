@@ -8,11 +8,15 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 from gate import __version__
 from gate.records import Provenance
+
+NOT_INSTALLED = "not installed"
+"""The version of a distribution that is absent."""
 
 _KIBIBYTE = 1024
 
@@ -43,17 +47,85 @@ def collect_provenance(packages: Iterable[str], *, root: Path) -> Provenance:
     )
 
 
+def machine() -> str:
+    """What decides how fast a model runs here: processor, cores, memory and GPUs."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // _KIBIBYTE**3
+    return ", ".join((_cpu_name(), f"{cores} cores", f"{memory} GiB", *_gpus()))
+
+
+def interpreter() -> str:
+    """The Python that runs this: version and path."""
+    return f"{platform.python_version()} ({sys.executable})"
+
+
 def peak_memory_bytes() -> int:
-    """The largest resident set this process has had, in bytes."""
+    """The largest resident sets of this process and of its living descendants, added up, in bytes.
+
+    Each had its own at its own time, and what they share counts for each: an upper bound of what
+    they held together. Without /proc, as on macOS, it is this process's alone.
+    """
+    family = _with_descendants(os.getpid())
+    peaks = [peak for process in family if (peak := _peak_of(process)) is not None]
+    if peaks:
+        return sum(peaks)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * _KIBIBYTE
+
+
+def gpu_memory_bytes() -> int:
+    """What the driver counts on all GPUs for this process and its living descendants, in bytes.
+
+    As of now; 0 where there is no GPU, and where a container hides which process holds what.
+    """
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return 0
+    asked = ["--query-compute-apps=pid,used_memory", "--format=csv,noheader,nounits"]
+    return _held_by(_with_descendants(os.getpid()), _output([tool, *asked]))
+
+
+def _held_by(family: Iterable[int], table: str) -> int:
+    """The bytes of a family in a table of lines 'process, MiB'."""
+    members = {str(process) for process in family}
+    rows = (line.replace(" ", "").split(",") for line in table.splitlines())
+    # a driver that cannot tell writes [N/A]
+    held = [row[1] for row in rows if row[0] in members and row[1].isdecimal()]
+    return sum(map(int, held)) * _KIBIBYTE**2
+
+
+def _with_descendants(process: int) -> list[int]:
+    """A process and everything living that it has started, directly or not."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it ended while we looked
+            # the name is in brackets, and can hold any character
+            parent = int(entry.read_text(errors="replace").rpartition(")")[2].split()[1])
+            children.setdefault(parent, []).append(int(entry.parent.name))
+    family = [process]
+    for member in family:
+        family += children.get(member, [])
+    return family
+
+
+def _peak_of(process: int) -> int | None:
+    """A process's largest resident set since its program was started, in bytes.
+
+    Not the rusage of the process: that begins with what its parent held when it was forked.
+    """
+    with suppress(OSError):
+        status = Path(f"/proc/{process}/status").read_text(errors="replace")
+        for line in status.splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * _KIBIBYTE
+    return None
 
 
 def _version(package: str) -> str:
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
-        return "not installed"
+        return NOT_INSTALLED
 
 
 def _cpu_name() -> str:

@@ -3,13 +3,14 @@
 from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
-from gate.presentation import OUTCOME_WORDS, count, percent
+from gate.presentation import MISSING, OUTCOME_WORDS, amount, count, percent, short_unit
 from gate.records import (
     Artifact,
     ArtifactAudit,
     Audit,
     CheckResult,
     Document,
+    NoiseFloor,
     Record,
     Sample,
     Score,
@@ -162,4 +163,38 @@ def changes(reference: Score, candidate: Score) -> tuple[Change, ...]:
     return tuple(
         Change(after.id, earlier, after, "gain" if gained > 0 else "loss")
         for gained, earlier, after in found
+    )
+
+
+class NoiseRow(NamedTuple):
+    """What an engine changed by itself on a task, in words; empty where it does not apply."""
+
+    engine: str
+    task: str
+    variant: str
+    changed: str
+    change: str
+    largest_change: str
+    kl: str
+
+
+def noise_rows(record: Record) -> tuple[NoiseRow, ...]:
+    """One row for each engine and task that was asked twice."""
+    return tuple(map(_noise_row, record.noise))
+
+
+def _noise_row(one: NoiseFloor) -> NoiseRow:
+    flips, delta = one.delta.flips, one.delta
+    changed = MISSING
+    if flips is not None:
+        changed = f"{flips.gains + flips.losses:,} of {count(delta.n, 'document')}"
+    value, low, high = (amount(each, delta.unit) for each in (delta.value, delta.low, delta.high))
+    return NoiseRow(
+        engine=one.engine,
+        task=one.task,
+        variant=one.variant,
+        changed=changed,
+        change=f"{value} ({low} to {high}) {short_unit(delta.unit)}".strip(),
+        largest_change=MISSING if one.largest_change is None else f"{one.largest_change:.3g}",
+        kl=MISSING if one.kl is None else f"{one.kl:.2g}",
     )

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from gate import axes, presentation, views
+from gate import axes, plots, presentation, serving_views, views
 from gate.records import CheckResult, Document, Record, Sample, Score
 from gate.views import Change
 
@@ -52,7 +52,7 @@ class Panel(NamedTuple):
         unit: what the axis counts; empty where nothing was measured.
         bounds: the bounds' lines.
         allowed_x: where the region within the bounds begins and ends.
-        zero_x: where no difference lies; None where that is off the axis.
+        neutral_x: where no difference lies; None where that is off the axis.
         ticks: labelled places.
         rows: one a result.
     """
@@ -61,7 +61,7 @@ class Panel(NamedTuple):
     unit: str
     bounds: tuple[Bound, ...]
     allowed_x: tuple[float, float]
-    zero_x: float | None
+    neutral_x: float | None
     ticks: tuple[Tick, ...]
     rows: tuple[Row, ...]
 
@@ -126,6 +126,8 @@ def render(record: Record) -> str:
         changes=tuple(_task_changes(record)),
         say=presentation,
         look=views,
+        costs=serving_views,
+        plots=plots,
     )
 
 
@@ -185,7 +187,9 @@ def draw_panels(record: Record) -> Iterable[Panel]:
 def _panel(items: tuple[tuple[int, CheckResult], ...], unit: str) -> Panel:
     first = items[0][1]
     check = first.check
-    low, high = axes.span(presentation.bounds(check), [r.estimate for _, r in items if r.estimate])
+    neutral = presentation.no_difference(unit)
+    estimates = [result.estimate for _, result in items if result.estimate]
+    low, high = axes.span(presentation.bounds(check), estimates, neutral=neutral)
 
     def x(value: float | None, otherwise: float) -> float:
         return otherwise if value is None else round(100 * (value - low) / (high - low), 2)
@@ -202,7 +206,7 @@ def _panel(items: tuple[tuple[int, CheckResult], ...], unit: str) -> Panel:
         unit=unit,
         bounds=tuple(_bound(x(b, 0), side, b, unit) for side, b in limits if b is not None),
         allowed_x=(max(0.0, x(check.at_least, 0)), min(100.0, x(check.at_most, 100))),
-        zero_x=x(0.0, 0) if low <= 0 <= high else None,
+        neutral_x=x(neutral, 0) if low <= neutral <= high else None,
         ticks=tuple(Tick(x(t, 0), label) for t, label in axes.ticks(low, high, unit)),
         rows=tuple(row(number, result) for number, result in items),
     )

@@ -5,6 +5,7 @@ case carries the verdict, so that the file is red exactly when the release may n
 """
 
 from collections import Counter
+from collections.abc import Iterator
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from gate.presentation import (
@@ -16,7 +17,18 @@ from gate.presentation import (
     rule_text,
 )
 from gate.records import CheckResult, Record, Verdict
+from gate.serving_records import BatchKind, SpeedMeasure
 from gate.views import tally, weights_views
+
+_SPEEDS: tuple[tuple[str, SpeedMeasure, BatchKind], ...] = (
+    ("load_seconds", "load", "many"),
+    ("first_token_seconds", "first_token", "many"),
+    ("prefill_tokens_per_second.one", "prefill", "one"),
+    ("prefill_tokens_per_second.many", "prefill", "many"),
+    ("decode_tokens_per_second.one", "decode", "one"),
+    ("decode_tokens_per_second.many", "decode", "many"),
+    ("peak_memory_bytes", "memory", "many"),
+)
 
 
 def render(record: Record) -> str:
@@ -30,8 +42,9 @@ def render(record: Record) -> str:
         ("suite_digest", record.suite_digest),
         ("created_at", record.provenance.created_at.isoformat()),
         ("gate_version", record.provenance.gate_version),
+        *_serving(record),
     ):
-        SubElement(properties, "property", name=key, value=printable(value))
+        SubElement(properties, "property", name=printable(key), value=printable(value))
     seen: Counter[str] = Counter()
     for result in record.results:
         name = case_name(result)
@@ -54,9 +67,26 @@ def render(record: Record) -> str:
 
 def case_name(result: CheckResult) -> str:
     """A check result as a test's name: 'q4_k_m-vs-merged[desk_intent]:delta'."""
-    return printable(
-        f"{result.variant}-vs-{result.reference}[{result.task}]:{result.check.compare.name}"
-    )
+    task = f"[{result.task}]" if result.task else ""
+    return printable(f"{result.variant}-vs-{result.reference}{task}:{result.check.compare.name}")
+
+
+def _serving(record: Record) -> Iterator[tuple[str, str]]:
+    """What each variant costs to serve, in bytes, seconds and tokens a second, unrounded."""
+    for one in record.serving:
+        sizes = (
+            ("size_bytes", one.size_bytes),
+            ("weight_bytes", one.weight_bytes),
+            ("bits_per_weight", one.bits_per_weight),
+        )
+        speeds = (
+            (name, spread.median)
+            for name, measure, batch in _SPEEDS
+            if (spread := one.over_runs(measure, batch)) is not None
+        )
+        for name, value in (*sizes, *speeds):
+            if value is not None:
+                yield f"serving.{one.variant}.{name}", repr(value)
 
 
 def _add_case(suite: Element, name: str, result: CheckResult) -> None:

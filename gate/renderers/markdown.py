@@ -16,8 +16,9 @@ from gate.presentation import (
     size,
 )
 from gate.records import CheckResult, Outcome, Record, Verdict
+from gate.serving_views import Cell, serving_table
 from gate.terms import Variant
-from gate.views import artifact_of, not_passed, score_of, tally, weights_views
+from gate.views import artifact_of, noise_rows, not_passed, score_of, tally, weights_views
 
 MOST_CHARACTERS = 65_536
 """What a comment on GitHub holds."""
@@ -50,8 +51,10 @@ def _draft(record: Record, rows: int) -> str:
         _heading(record),
         _verdicts(record, rows),
         _variants(record, rows),
+        _serving(record, rows),
         _weights(record, rows),
         _open_checks(record, rows),
+        _folded("Noise of the engines", _noise(record, rows)) if record.noise else "",
         _folded(f"All {count(len(record.results), 'check')}", _checks(record.results, rows)),
         _folded("Provenance", _provenance(record, rows)),
     )
@@ -96,12 +99,37 @@ def _variants(record: Record, rows: int) -> str:
     return _table(("Variant", "Kind", *tasks, "On disk", "Bits per weight"), cells, rows)
 
 
+def _serving(record: Record, rows: int) -> str:
+    table = serving_table(record)
+    if table is None:
+        return ""
+    cells = [
+        (escape(row.variant.name), escape(row.variant.backend.name), *map(_cell, row.cells))
+        for row in table.rows
+    ]
+    header = ("Variant", "Engine", *(column.title for column in table.columns))
+    return (
+        f"### Quality, size and speed\n\n{escape(table.settings)} In brackets the smallest and the "
+        f"largest.\n\n{_table(header, cells, rows)}"
+    )
+
+
+def _cell(cell: Cell) -> str:
+    return f"{cell.value} ({escape(cell.remark)})" if cell.remark else cell.value
+
+
 def _weights(record: Record, rows: int) -> str:
     cells = [
         (escape(one.label), _SIGNS[one.state], escape("; ".join((one.sentence, *one.faults))))
         for one in weights_views(record)
     ]
     return _table(("Weights", "Proof", "What was found"), cells, rows) if cells else ""
+
+
+def _noise(record: Record, rows: int) -> str:
+    cells = [tuple(map(escape, row)) for row in noise_rows(record)]
+    header = ("Engine", "Task", "Asked twice", "Changed", "Change", "Largest nats", "KL nats")
+    return _table(header, cells, rows)
 
 
 def _variant_row(record: Record, variant: Variant) -> tuple[str, ...]:

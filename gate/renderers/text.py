@@ -15,6 +15,7 @@ from gate.presentation import (
     size,
 )
 from gate.records import CheckResult, Record
+from gate.serving_views import serving_table
 from gate.views import artifact_of, not_passed, score_of, tally, weights_views
 
 COLUMNS = 100
@@ -31,6 +32,7 @@ def render(record: Record) -> str:
         _filled(f"This candidate {VERDICT_SENTENCES[record.verdict]}."),
         "\n".join(_verdicts(record)),
         "\n\n".join(_tables(record)),
+        "\n\n".join(_serving(record)),
         "\n".join(_weights(record)),
         "\n".join(_open_checks(record)),
         "\n".join(_filled(f"note: {warning}", hang=6) for warning in record.warnings),
@@ -58,14 +60,33 @@ def _tables(record: Record) -> Iterable[str]:
         columns.append((*heading, *scores))
     artifacts = (artifact_of(record, variant.name) for variant in record.variants)
     columns.append(("on disk", "", *(size(a.size_bytes) if a else MISSING for a in artifacts)))
-    fixed, rest = columns[:2], columns[2:]
+    yield from _side_by_side(columns[:2], columns[2:])
+    if record.ship:
+        yield "* up for release"
+
+
+def _serving(record: Record) -> Iterable[str]:
+    """What each variant costs to serve: medians, without how far the repeats lay apart."""
+    table = serving_table(record)
+    if table is None:
+        return
+    yield _filled(f"Quality, size and speed. {table.settings}")
+    names = (one_line(row.variant.name, _NAME_COLUMNS) for row in table.rows)
+    columns = [
+        (column.group.lower(), column.name, *(row.cells[place].value for row in table.rows))
+        for place, column in enumerate(table.columns)
+        if column.is_vital
+    ]
+    yield from _side_by_side([("variant", "", *names)], columns)
+
+
+def _side_by_side(fixed: list[tuple[str, ...]], rest: list[tuple[str, ...]]) -> Iterable[str]:
+    """Columns beside the fixed ones, as many as fit, then the next ones below."""
     while rest:
         taken = [rest.pop(0)]
         while rest and _width([*fixed, *taken, rest[0]]) <= COLUMNS:
             taken.append(rest.pop(0))
-        yield _aligned([*fixed, *taken])
-    if record.ship:
-        yield "* up for release"
+        yield _aligned([*fixed, *taken], names=len(fixed))
 
 
 def _weights(record: Record) -> Iterable[str]:
@@ -80,12 +101,12 @@ def _width(columns: list[tuple[str, ...]]) -> int:
     return sum(max(map(len, column)) for column in columns) + 2 * (len(columns) - 1)
 
 
-def _aligned(columns: list[tuple[str, ...]]) -> str:
+def _aligned(columns: list[tuple[str, ...]], *, names: int) -> str:
     widths = [max(map(len, column)) for column in columns]
     rows = zip(*columns, strict=True)
     lines = (
         "  ".join(
-            cell.rjust(width) if place > 1 else cell.ljust(width)
+            cell.rjust(width) if place >= names else cell.ljust(width)
             for place, (cell, width) in enumerate(zip(row, widths, strict=True))
         )
         for row in rows
@@ -102,9 +123,10 @@ def _open_checks(record: Record) -> Iterable[str]:
 
 def _finding(result: CheckResult) -> Iterable[str]:
     warns = ", warns only" if result.check.level == "warn" else ""
+    on_task = f" on {result.task}" if result.task else ""
     yield _filled(
-        f"{OUTCOME_WORDS[result.outcome]}{warns}: {result.variant} vs {result.reference} on "
-        f"{result.task}: {rule_text(result)}",
+        f"{OUTCOME_WORDS[result.outcome]}{warns}: {result.variant} vs {result.reference}{on_task}: "
+        f"{rule_text(result)}",
         indent=2,
         hang=2,
     )
