@@ -1,27 +1,39 @@
 """gate.yaml and its suite, read and checked before anything runs."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from gate import extensions
 from gate.errors import ConfigError, suggest
-from gate.suites import Suite, Written, load_suite
-from gate.terms import Adapter, Candidate, Check, Noun, Use, Variant, read_use
+from gate.suites import Suite, load_suite
+from gate.terms import Adapter, Candidate, Check, Noun, Use, Variant
+from gate.written import (
+    DEFAULT_TIMEOUT_MINUTES,
+    WrittenCandidate,
+    WrittenGate,
+    WrittenVariant,
+)
 from gate.yaml_files import Location, YamlFile, read_yaml
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 KINDS = ("base", "adapter", "merged", "quantized")
 """The kinds of variant that a check may name; one of a kind that a gate lacks judges nothing."""
 
-GIVEN_BY_GATE = ("trust_remote_code", "allow_pickle", "texts")
+GIVEN_BY_GATE = ("trust_remote_code", "allow_pickle", "texts", "calibration", "journal")
 """Keyword arguments that the gate passes to every extension that has them."""
 
 
 class GateConfig(Noun):
-    """Everything one gate run decides from: gate.yaml and the suite it names."""
+    """Everything one gate run decides from: gate.yaml and the suite it names.
+
+    Attributes:
+        interpreters: {extension: path of the Python it runs in}, for those with one of their own.
+        timeout_minutes: the longest that one stage may take.
+    """
 
     path: Path
     release: str
@@ -31,49 +43,8 @@ class GateConfig(Noun):
     suite: Suite
     allow_pickle: bool
     trust_remote_code: bool
-
-
-class WrittenAdapter(Written):
-    """An adapter with a weight, as written under `candidate.adapters`."""
-
-    source: str
-    weight: float = 1.0
-
-
-class WrittenCandidate(Written):
-    """The `candidate` of gate.yaml."""
-
-    base: str
-    adapters: dict[str, str | WrittenAdapter] = Field(min_length=1)
-    training_run: str | None = None
-
-
-class WrittenVariant(Written):
-    """One entry of `variants`."""
-
-    adapters: list[str] | None = None
-    merge: Use | None = None
-    quantize: Use | None = None
-    backend: Use | None = None
-
-    _use = field_validator("merge", "quantize", "backend", mode="before")(
-        lambda value: None if value is None else read_use(value)
-    )
-
-
-class WrittenGate(Written):
-    """A gate.yaml as people write it."""
-
-    release: str
-    candidate: WrittenCandidate
-    variants: dict[str, WrittenVariant | None] = Field(min_length=1)
-    backend: Use = Use(name="hf")
-    ship: list[str] | None = None
-    suite: str
-    allow_pickle: bool = False
-    trust_remote_code: bool = False
-
-    _use = field_validator("backend", mode="before")(read_use)
+    interpreters: dict[str, str] = Field(default_factory=dict)
+    timeout_minutes: float = DEFAULT_TIMEOUT_MINUTES
 
 
 def load_config(path: Path) -> GateConfig:
@@ -114,7 +85,33 @@ def load_config(path: Path) -> GateConfig:
         suite=suite,
         allow_pickle=written.allow_pickle,
         trust_remote_code=written.trust_remote_code,
+        interpreters=_interpreters(written, variants, file),
+        timeout_minutes=written.timeout_minutes,
     )
+
+
+def _interpreters(
+    written: WrittenGate, variants: tuple[Variant, ...], file: YamlFile
+) -> dict[str, str]:
+    """Each interpreter's path, from gate.yaml's folder; only for what the variants use."""
+    used = {use.name for variant in variants for _, _, use in _uses(variant)}
+    for name in written.interpreters:
+        if name not in used:
+            raise file.error(
+                ("interpreters", name),
+                "no variant uses an extension of this name",
+                hint=suggest(name, used),
+            )
+    root = file.path.resolve().parent
+    return {
+        name: str(root / Path(path).expanduser()) for name, path in written.interpreters.items()
+    }
+
+
+def is_of_serving(check: Check) -> bool:
+    """Whether a check compares what variants cost to serve, and not their answers to a task."""
+    comparison = extensions.find("comparisons", check.compare.name)
+    return comparison.constant("COMPARES", "scores") == "serving"
 
 
 def compares_texts(variant: Variant) -> bool:
@@ -183,20 +180,32 @@ def _check_variant(
     format_written = "checkpoint"
     for key, folder, use in _uses(variant):
         extension = _checked_extension(folder, use, file, (*location, key))
-        reads = extension.constant("READS", "checkpoint")
-        if reads != format_written:
+        if format_written not in extension.reads:
             raise file.error(
                 (*location, key if file_has(file, (*location, key)) else ""),
-                f"{use.name} reads a {reads}, and this variant is a {format_written}",
-                hint=_format_hint(reads, format_written),
+                f"{use.name} reads {_either(extension.reads)}, "
+                f"and this variant is {format_written}",
+                hint=_format_hint(extension, format_written),
             )
         format_written = extension.constant("WRITES", "checkpoint")
 
 
-def _format_hint(reads: str, written: str) -> str:
-    if reads == "gguf":
+def _format_hint(extension: extensions.Extension, written: str) -> str:
+    """What can read it, or how to write what was asked to."""
+    if extension.folder == "quantizers":
+        return "a variant is quantized once, from its merge"
+    if extension.reads == ("gguf",) and written == "checkpoint":
         return "add 'quantize: {name: gguf, type: BF16}', or use 'backend: hf'"
-    return "use 'backend: llamacpp'" if written == "gguf" else "see the README on backends"
+    able = [
+        name
+        for name in extensions.names("backends")
+        if written in extensions.find("backends", name).reads
+    ]
+    return "use " + _either([f"'backend: {name}'" for name in able])
+
+
+def _either(words: Sequence[str]) -> str:
+    return " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
 def file_has(file: YamlFile, location: Location) -> bool:
@@ -244,6 +253,8 @@ def _check_check(
         extensions.check_parameters(extension, check.compare, given_by_gate=("confidence",))
     except ConfigError as error:
         raise file.error((*location, "compare"), error.problem, hint=error.hint) from error
+    if check.tasks is not None and is_of_serving(check):
+        raise file.error((*location, "tasks"), f"{check.compare} is of no task")
 
 
 def _ship(written: WrittenGate, variants: tuple[Variant, ...], file: YamlFile) -> tuple[str, ...]:

@@ -38,11 +38,19 @@ class Likelihood(NamedTuple):
 
 
 class PromptRow(NamedTuple):
-    """A prompt to continue greedily until a stop string, an end token, or `max_tokens`."""
+    """A prompt to continue greedily until a stop string, an end token, or `max_tokens`.
+
+    Attributes:
+        ids: the prompt; never empty.
+        stops: strings that end the answer.
+        max_tokens: the most tokens to write.
+        min_tokens: the least: an end token that would come before is not written.
+    """
 
     ids: tuple[int, ...]
     stops: tuple[str, ...]
     max_tokens: int
+    min_tokens: int = 0
 
 
 class Engine(Protocol):

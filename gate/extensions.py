@@ -52,8 +52,18 @@ class Extension(NamedTuple):
             return own
         return digest_json({"own": own, **{file.name: digest_file(file) for file in named}})
 
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The formats it reads, as the module states in READS."""
+        stated = getattr(self.module, "READS", "checkpoint")
+        return (stated,) if isinstance(stated, str) else tuple(stated)
+
+    def takes(self, parameter: str) -> bool:
+        """Whether the function has a parameter of this name."""
+        return parameter in inspect.signature(self.function).parameters
+
     def constant(self, name: str, default: str) -> str:
-        """A fact the module states about itself, such as READS or WRITES."""
+        """A fact the module states about itself, such as WRITES or MEASURES."""
         return str(getattr(self.module, name, default))
 
 

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from gate.terms import JsonValue, LocalAdapter, Noun, Stage, Task
+from gate.errors import GateError
+from gate.terms import JsonValue, LocalAdapter, Noun, Speed, Stage, Task
 
 
 class Job(Noun):
@@ -15,6 +16,9 @@ class Job(Noun):
         out: the existing, empty directory it writes into.
         base: the base model's directory, for an audit.
         merged: the merged checkpoint that a quantized one was made from, for an audit of it.
+        is_repeat: the second of two runs of one variant, in other batches and another order.
+        speed: what to measure, for a speed stage.
+        repeat: which of its repeats this is.
     """
 
     stage: Stage
@@ -25,14 +29,25 @@ class Job(Noun):
     out: str
     base: str | None = None
     merged: str | None = None
+    is_repeat: bool = False
+    speed: Speed | None = None
+    repeat: int = 0
 
 
 class Batch(Noun):
-    """Jobs for one child: one build, or the evaluations that share a loaded model."""
+    """Jobs for one child: one build, or the evaluations that share a loaded model.
+
+    Attributes:
+        jobs: what to do, in order.
+        options: keyword arguments that the gate gives to every extension that has them.
+        python: the interpreter to run in; None for the gate's own.
+        timeout_seconds: the longest that one job may take; None for no end.
+    """
 
     jobs: tuple[Job, ...]
     options: dict[str, JsonValue]
-    """Keyword arguments that the gate gives to every extension: trust_remote_code and such."""
+    python: str | None = None
+    timeout_seconds: float | None = None
 
 
 class Started(Noun):
@@ -52,12 +67,13 @@ class Progress(Noun):
 
 
 class Done(Noun):
-    """A job's output is whole."""
+    """A job's output is whole; `interpreter` says which Python made it: version and path."""
 
     event: Literal["done"] = "done"
     key: str
     seconds: float
     peak_memory_bytes: int
+    interpreter: str
 
 
 class Failed(Noun):
@@ -68,6 +84,13 @@ class Failed(Noun):
     problem: str
     hint: str | None
     exit_status: int
+
+
+def failed(job: Job, error: GateError) -> Failed:
+    """The event of a job that ended in an error."""
+    return Failed(
+        key=job.stage.key, problem=error.problem, hint=error.hint, exit_status=error.exit_status
+    )
 
 
 Event = Started | Progress | Done | Failed

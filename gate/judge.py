@@ -13,7 +13,8 @@ from gate import stats
 from gate.bounds import Bound, bounds_of
 from gate.errors import GateError, StageError
 from gate.extensions import Extension, find
-from gate.pairing import Pair, pair_scores
+from gate.noise import Noise, find_noise, noise_doubt
+from gate.pairing import Pair, ServingPair, pair_scores, pair_serving
 from gate.reasons import Finding, confidence_text, counted, decimal
 from gate.records import (
     ArtifactAudit,
@@ -25,7 +26,11 @@ from gate.records import (
     VariantVerdict,
     Verdict,
 )
+from gate.serving_records import Serving
 from gate.terms import Check, ResolvedCheck
+
+Arms = Pair | ServingPair
+"""What a check compares: the answers of two variants to a task, or what they cost to serve."""
 
 _SEVERITY: tuple[Verdict, ...] = ("error", "block", "inconclusive", "promote")
 _VERDICTS: dict[Outcome, Verdict] = {
@@ -41,6 +46,9 @@ def judge(
     scores: Mapping[tuple[str, str], Score],
     corpora: Mapping[str, Corpus],
     failures: Mapping[tuple[str, str], str],
+    *,
+    noise: Noise | None = None,
+    serving: Mapping[str, Serving] | None = None,
 ) -> tuple[CheckResult, ...]:
     """One result for each check, in the order of the checks.
 
@@ -50,18 +58,30 @@ def judge(
     held to a reference that is above chance, where a loss could show. A bound that is clearly
     broken is a fail all the same.
 
+    Where an engine was asked twice, its two answers must keep what the check asks of two
+    variants: if they do not, the margin lies inside the engine's own noise. A fail then stands
+    only where it goes beyond the bound by more than the noise does.
+
     Args:
         checks: what to judge.
         scores: {(variant, task): score}.
         corpora: {task: its documents}, for the level of chance.
-        failures: {(variant, task): why there is no score}.
+        failures: {(variant, task): why there is no score}, and {(variant, ""): why it was not
+            measured what it costs to serve}.
+        noise: what the engines change by themselves; None where none was asked twice.
+        serving: {variant: what it costs to serve}.
     """
 
     @cache
     def pair_of(reference: str, candidate: str, task: str) -> Pair:
         return pair_scores(scores, failures, reference=reference, candidate=candidate, task=task)
 
-    return tuple(_result(resolved, pair_of, corpora=corpora) for resolved in checks)
+    def arms_of(one: ResolvedCheck) -> Arms:
+        if one.task:
+            return pair_of(one.reference, one.variant, one.task)
+        return pair_serving(serving or {}, failures, reference=one.reference, candidate=one.variant)
+
+    return tuple(_result(one, arms_of, corpora=corpora, noise=noise) for one in checks)
 
 
 def verdict_of(
@@ -90,9 +110,9 @@ def verdict_of(
     verdicts += [_VERDICTS[result.outcome] for result in blocking]
     reasons = [reason for verdict, reason in about_weights if verdict != "promote"]
     reasons += [_reason(result) for result in blocking if result.outcome != "pass"]
-    if not any(result.variant == variant for result in blocking):
+    if not any(result.variant == variant and result.task for result in blocking):
         verdicts.append("inconclusive")
-        reasons.append(f"no blocking check was made of {variant}")
+        reasons.append(f"no blocking check was made of the answers of {variant}")
     warnings = [
         f"warning: {_reason(result)}"
         for result in related
@@ -133,23 +153,30 @@ def _reason(result: CheckResult) -> str:
 
 def _result(
     resolved: ResolvedCheck,
-    pair_of: Callable[[str, str, str], Pair],
+    arms_of: Callable[[ResolvedCheck], Arms],
     *,
     corpora: Mapping[str, Corpus],
+    noise: Noise | None,
 ) -> CheckResult:
     check = resolved.check
     estimate: Estimate | None = None
     outcome: Outcome
     try:
-        pair = pair_of(resolved.reference, resolved.variant, resolved.task)
+        pair = arms_of(resolved)
         comparison = find("comparisons", check.compare.name)
         estimate = _estimate(check, pair, comparison=comparison)
         finding = _finding(check, estimate, comparison=comparison)
         outcome = _outcome(finding.bounds)
         reason = finding.sentence(outcome)
-        doubt = _doubt(finding, pair.reference, corpora=corpora)
-        if doubt is not None and outcome != "fail":
-            outcome, reason = "inconclusive", f"{doubt}; {finding.evidence}"
+        if isinstance(pair, Pair):
+            stirred = find_noise(
+                resolved, noise, lambda twice: _estimate(check, twice, comparison=comparison)
+            )
+            doubt = noise_doubt(finding, check, stirred, outcome=outcome)
+            if outcome != "fail":
+                doubt = _doubt(finding, pair.reference, corpora=corpora) or doubt
+            if doubt is not None:
+                outcome, reason = "inconclusive", f"{doubt}; {finding.evidence}"
     except GateError as error:
         outcome, reason = "error", error.problem
     return CheckResult(
@@ -163,7 +190,7 @@ def _result(
     )
 
 
-def _estimate(check: Check, pair: Pair, *, comparison: Extension) -> Estimate:
+def _estimate(check: Check, pair: Arms, *, comparison: Extension) -> Estimate:
     try:
         estimate: Estimate = comparison.function(
             pair.reference, pair.candidate, confidence=check.confidence, **check.compare.params
@@ -172,7 +199,7 @@ def _estimate(check: Check, pair: Pair, *, comparison: Extension) -> Estimate:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
         raise StageError(f"{check.compare} gave no usable {field}: {first['msg']}") from error
-    except ArithmeticError as error:
+    except (ArithmeticError, ValueError) as error:
         raise StageError(f"{check.compare} could not be computed: {error}") from error
     return estimate
 

@@ -38,6 +38,8 @@ class GateLM(TemplateLM):  # type: ignore[misc]  # lm-eval is not typed
         """Wrap an engine; documents go by their position until `begin` names them."""
         super().__init__()
         self.engine = engine
+        self.is_reversed = False
+        """Whether the engine is asked from the last row to the first, for a second run."""
         self._prefix = engine.decode([engine.prefix_token_id], skip_special_tokens=False)
         self.begin()
 
@@ -113,6 +115,7 @@ class GateLM(TemplateLM):  # type: ignore[misc]  # lm-eval is not typed
             places[row].append(place)
         order = sorted(places, key=lambda row: (row.stops, row.max_tokens, -len(row.ids), row.ids))
         texts: dict[PromptRow, str] = {}
+        order = order[::-1] if self.is_reversed else order
         for row, written in zip(order, self.engine.generate(order), strict=True):
             text = self.engine.decode(written, skip_special_tokens=True)
             texts[row] = _cut(text, row.stops)
@@ -167,6 +170,7 @@ class GateLM(TemplateLM):  # type: ignore[misc]  # lm-eval is not typed
             (ScoreRow(ids, tuple(by_target)) for (ids, _), by_target in targets.items()),
             key=lambda row: (-len(row.context), row.context, -len(row.ids), row.ids),
         )
+        rows = rows[::-1] if self.is_reversed else rows
         done = self._progress(pair.document for pair in pairs)
         results: list[tuple[float, bool]] = [(math.nan, False)] * len(pairs)
         for row, scores in zip(rows, self.engine.score(rows), strict=True):

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from gate.errors import StageError
 from gate.records import Score
+from gate.serving_records import Serving
 
 
 class Pair(NamedTuple):
@@ -13,6 +14,43 @@ class Pair(NamedTuple):
 
     reference: Score
     candidate: Score
+
+
+class ServingPair(NamedTuple):
+    """What a check's two variants cost to serve, measured by turns on one machine."""
+
+    reference: Serving
+    candidate: Serving
+
+
+def pair_serving(
+    serving: Mapping[str, Serving],
+    failures: Mapping[tuple[str, str], str],
+    *,
+    reference: str,
+    candidate: str,
+) -> ServingPair:
+    """What two variants cost to serve.
+
+    Args:
+        serving: {variant: what it costs}.
+        failures: {(variant, ""): why it was not measured}.
+        reference: name of the variant compared with.
+        candidate: name of the variant judged.
+
+    Raises:
+        StageError: one of them was not measured, or on another machine.
+    """
+    for variant in (reference, candidate):
+        if (variant, "") in failures:
+            why = failures[variant, ""]
+            raise StageError(f"it could not be measured what {variant} costs to serve: {why}")
+        if variant not in serving:
+            raise StageError(f"it was not measured what {variant} costs to serve")
+    pair = ServingPair(serving[reference], serving[candidate])
+    if pair.reference.machine != pair.candidate.machine:
+        raise StageError(f"{reference} and {candidate} were measured on two machines")
+    return pair
 
 
 def pair_scores(

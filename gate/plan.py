@@ -1,53 +1,18 @@
 """A config -> the stages that answer it, each named by content, and the checks resolved."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from functools import cache
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
 from pydantic import Field
 
-from gate import extensions
-from gate.config import GateConfig, compares_texts
-from gate.digest import digest_file, digest_json
-from gate.provenance import versions
+from gate.config import GateConfig
 from gate.resolution import lineage_of, resolve_checks
-from gate.terms import Noun, ResolvedCheck, Source, Stage, Task, Variant
+from gate.stages import PlannedStage, StageMaker, Weights
+from gate.terms import Kind, Noun, ResolvedCheck, Source, Task, Variant
 
-_EVALUATION_CODE = (
-    "evaluate.py",
-    "language_models.py",
-    "engines.py",
-    "adapters.py",
-    "hf_models.py",
-    "llama_models.py",
-    "nf4.py",
-    "tensors.py",
-)
-"""Files of the gate, besides the backend, that decide what an evaluate stage gives."""
-
-
-_AUDIT_CODE = ("auditing/*.py", "checkpoints.py", "tensors.py", "nf4.py")
-_AUDIT_PACKAGES = ("torch", "numpy", "transformers", "gguf")
-
-
-class PlannedStage(Noun):
-    """A stage with what the runner needs to start it.
-
-    Attributes:
-        label: what people call it: 'merge merged', 'evaluate q8_0 desk_intent'.
-        variant: the first variant that needs it.
-        needs: {role: key} of the stages whose outputs it reads.
-        adapters: names of the candidate's adapters it reads, in order.
-        task: the task with its path, for an evaluate stage.
-    """
-
-    stage: Stage
-    label: str
-    variant: str
-    needs: dict[str, str] = Field(default_factory=dict)
-    adapters: tuple[str, ...] = ()
-    task: Task | None = None
+_ORDER = {"merge": 0, "quantize": 1, "audit": 2, "evaluate": 3, "speed": 4}
+_REFERENCES: tuple[Kind, ...] = ("adapter", "bridge", "merged", "base", "quantized")
+"""Whose second run tells an engine's noise: the first kind that the engine serves."""
 
 
 class PlannedAudit(Noun):
@@ -56,6 +21,16 @@ class PlannedAudit(Noun):
     of: Literal["merge", "quantize"]
     key: str
     variants: tuple[str, ...]
+
+
+class PlannedNoise(Noun):
+    """Two evaluations of one variant on a task, to know what the engine changes by itself."""
+
+    engine: str
+    variant: str
+    task: str
+    again: str
+    """Key of the second one's stage."""
 
 
 class Plan(Noun):
@@ -69,6 +44,8 @@ class Plan(Noun):
         artifacts: {variant: key of the stage that makes what it ships}.
         evaluations: {variant: {task: key of its evaluate stage}}.
         audits: one for each artifact.
+        noise: one for each engine and task.
+        speeds: {variant: keys of its speed stages, in the order of the repeats}.
     """
 
     variants: tuple[Variant, ...]
@@ -78,53 +55,46 @@ class Plan(Noun):
     artifacts: dict[str, str]
     evaluations: dict[str, dict[str, str]]
     audits: tuple[PlannedAudit, ...] = ()
+    noise: tuple[PlannedNoise, ...] = ()
+    speeds: dict[str, tuple[str, ...]] = Field(default_factory=dict)
 
 
-def make_plan(config: GateConfig, base: Source, adapters: Mapping[str, Source]) -> Plan:
+def make_plan(
+    config: GateConfig,
+    base: Source,
+    adapters: Mapping[str, Source],
+    *,
+    interpreters: Mapping[str, str] | None = None,
+) -> Plan:
     """The stages, bridges and checks of a config whose sources have been located.
 
+    Args:
+        config: what was asked.
+        base: the base model.
+        adapters: {name: adapter}.
+        interpreters: {extension: path of the Python it runs in}, where not the gate's own.
+
     Raises:
-        ConfigError: a check with an ambiguous or absent reference, or a shipped variant that no
-            blocking check judges.
+        ConfigError: a check with an ambiguous or absent reference, a shipped variant that no
+            blocking check judges, or an engine that is not installed.
     """
     checks, bridges, references = resolve_checks(config)
     variants = (*config.variants, *references, *bridges)
-    asked = {(one.variant, one.task) for one in checks} | {
-        (one.reference, one.task) for one in checks
-    }
-    stages: dict[str, PlannedStage] = {}
-    artifacts: dict[str, str] = {}
-    evaluations: dict[str, dict[str, str]] = {}
-    audits: dict[str, PlannedAudit] = {}
+    maker = StageMaker(config, base, adapters, interpreters=interpreters or {})
+    planning = _Planning(config, maker, checks, base=base.digest)
     for variant in variants:
-        weights, needs = base.digest, {}
-        merge: PlannedStage | None = None
-        for built in _build_stages(variant, base, adapters, config):
-            key = built.stage.key
-            stages.setdefault(key, built)
-            weights, needs = key, {"weights": key}
-            artifacts[variant.name] = key
-            audit = _audit_stage(stages[key], merge, base=base)
-            merge = merge or built
-            stages.setdefault(audit.stage.key, audit)
-            _note_audit(audits, audit, variant.name)
-        evaluations[variant.name] = {}
-        for task in config.suite.tasks:
-            if variant in references and (variant.name, task.name) not in asked:
-                continue
-            evaluated = _evaluate_stage(
-                variant, task, weights=weights, needs=needs, adapters=adapters, config=config
-            )
-            stages.setdefault(evaluated.stage.key, evaluated)
-            evaluations[variant.name][task.name] = evaluated.stage.key
+        planning.add(variant, is_reference=variant in references)
+    planning.add_noise(variants)
     return Plan(
         variants=variants,
-        stages=_in_order(stages.values()),
+        stages=_in_order(planning.stages.values()),
         checks=checks,
         lineages={variant.name: lineage_of(variant, variants, checks) for variant in variants},
-        artifacts=artifacts,
-        evaluations=evaluations,
-        audits=tuple(audits.values()),
+        artifacts=planning.artifacts,
+        evaluations=planning.evaluations,
+        audits=tuple(planning.audits.values()),
+        noise=tuple(planning.noise),
+        speeds=planning.speeds,
     )
 
 
@@ -139,136 +109,95 @@ def artifact_name(variant: Variant, *, base: str, release: str) -> str:
     return f"{variant.name.replace('@', '-on-')}-{base_name}-adapter-{adapters}-{release}"
 
 
+class _Planning:
+    """Collects the stages of all variants, each stage once."""
+
+    def __init__(
+        self, config: GateConfig, maker: StageMaker, checks: Sequence[ResolvedCheck], *, base: str
+    ) -> None:
+        self.stages: dict[str, PlannedStage] = {}
+        self.artifacts: dict[str, str] = {}
+        self.evaluations: dict[str, dict[str, str]] = {}
+        self.audits: dict[str, PlannedAudit] = {}
+        self.noise: list[PlannedNoise] = []
+        self.speeds: dict[str, tuple[str, ...]] = {}
+        self._config = config
+        self._maker = maker
+        self._asked = {(one.variant, one.task) for one in checks}
+        self._asked |= {(one.reference, one.task) for one in checks}
+        self._weights: dict[str, Weights] = {}
+        self._base = base
+
+    def add(self, variant: Variant, *, is_reference: bool) -> None:
+        """The stages of one variant; a task's own reference answers only where it is asked."""
+        weights = self._weights[variant.name] = self._build(variant)
+        self.evaluations[variant.name] = {
+            task.name: self._keep(self._maker.evaluate(variant, task, weights))
+            for task in self._config.suite.tasks
+            if not is_reference or (variant.name, task.name) in self._asked
+        }
+        if not is_reference:
+            keys = tuple(self._keep(one) for one in self._maker.speeds(variant, weights))
+            self.speeds |= {variant.name: keys} if keys else {}
+
+    def add_noise(self, variants: Sequence[Variant]) -> None:
+        """A second evaluation of one variant of each engine, on each task that is judged."""
+        if not self._config.suite.noise_floor:
+            return
+        for task in self._config.suite.tasks:
+            seen: set[str] = set()
+            asked = [one for one in variants if (one.name, task.name) in self._asked]
+            for variant in sorted(asked, key=lambda one: _REFERENCES.index(one.kind)):
+                if variant.backend.name not in seen:
+                    seen.add(variant.backend.name)
+                    self._repeat(variant, task)
+
+    def _repeat(self, variant: Variant, task: Task) -> None:
+        weights = self._weights[variant.name]
+        again = self._maker.evaluate(variant, task, weights, is_repeat=True)
+        self.noise.append(
+            PlannedNoise(
+                engine=variant.backend.name,
+                variant=variant.name,
+                task=task.name,
+                again=self._keep(again),
+            )
+        )
+
+    def _build(self, variant: Variant) -> Weights:
+        """The stages that make what a variant serves, each with its audit."""
+        weights = Weights(digest=self._base)
+        merge: PlannedStage | None = None
+        for built in self._built(variant):
+            key = self._keep(built)
+            weights = Weights(digest=key, needs={"weights": key})
+            self.artifacts[variant.name] = key
+            audit = self._maker.audit(self.stages[key], merge)
+            self._note_audit(self._keep(audit), variant.name, is_merge=merge is None)
+            merge = merge or built
+        return weights
+
+    def _built(self, variant: Variant) -> Iterator[PlannedStage]:
+        if variant.merge is None:
+            return
+        merge = self._maker.merge(variant, variant.merge)
+        yield merge
+        if variant.quantize is not None:
+            yield self._maker.quantize(variant, variant.quantize, merge)
+
+    def _keep(self, planned: PlannedStage) -> str:
+        return self.stages.setdefault(planned.stage.key, planned).stage.key
+
+    def _note_audit(self, key: str, variant: str, *, is_merge: bool) -> None:
+        of: Literal["merge", "quantize"] = "merge" if is_merge else "quantize"
+        known = self.audits.get(key, PlannedAudit(of=of, key=key, variants=()))
+        self.audits[key] = known.model_copy(update={"variants": (*known.variants, variant)})
+
+
 def _in_order(stages: Iterable[PlannedStage]) -> tuple[PlannedStage, ...]:
-    order = {"merge": 0, "quantize": 1, "audit": 2, "evaluate": 3}
-    return tuple(sorted(stages, key=lambda planned: order[planned.stage.kind]))
+    """Stages after what they need; the repeats of measuring speed take turns."""
 
+    def place(planned: PlannedStage) -> tuple[int, int]:
+        return _ORDER[planned.stage.kind], planned.repeat
 
-def _build_stages(
-    variant: Variant, base: Source, adapters: Mapping[str, Source], config: GateConfig
-) -> Iterator[PlannedStage]:
-    if variant.merge is None:
-        return
-    extension = extensions.find("mergers", variant.merge.name)
-    inputs = {"base": base.digest} | _adapter_inputs(variant, adapters, config)
-    if compares_texts(variant):
-        digests = config.suite.text_digests
-        inputs |= {f"text:{name}": digest for name, digest in digests.items()}
-    merge = Stage(
-        kind="merge",
-        use=variant.merge,
-        inputs=inputs,
-        code=extension.code,
-        packages=versions(extension.packages),
-    )
-    label = f"merge {variant.name.partition('@')[0]}" if variant.is_bridge else None
-    yield PlannedStage(
-        stage=merge,
-        label=label or f"merge {variant.name}",
-        variant=variant.name,
-        adapters=variant.adapters,
-    )
-    if variant.quantize is None:
-        return
-    extension = extensions.find("quantizers", variant.quantize.name)
-    quantize = Stage(
-        kind="quantize",
-        use=variant.quantize,
-        inputs={"model": merge.key},
-        code=extension.code,
-        packages=versions(extension.packages),
-    )
-    yield PlannedStage(
-        stage=quantize,
-        label=f"quantize {variant.name}",
-        variant=variant.name,
-        needs={"model": merge.key},
-    )
-
-
-def _audit_stage(built: PlannedStage, merge: PlannedStage | None, *, base: Source) -> PlannedStage:
-    """The audit of a merge, or of what was quantized from one."""
-    inputs = {"model": built.stage.key, "base": base.digest}
-    needs = {"model": built.stage.key}
-    if merge is not None:
-        inputs["merged"] = needs["merged"] = merge.stage.key
-    stage = Stage(
-        kind="audit",
-        use=built.stage.use,
-        inputs=inputs,
-        code=_audit_code(),
-        packages=versions(_AUDIT_PACKAGES),
-    )
-    return PlannedStage(
-        stage=stage,
-        label=f"audit {built.label}",
-        variant=built.variant,
-        needs=needs,
-        adapters=built.adapters,
-    )
-
-
-def _note_audit(audits: dict[str, PlannedAudit], audit: PlannedStage, variant: str) -> None:
-    of: Literal["merge", "quantize"] = "quantize" if "merged" in audit.needs else "merge"
-    key = audit.stage.key
-    known = audits.get(key, PlannedAudit(of=of, key=key, variants=()))
-    audits[key] = known.model_copy(update={"variants": (*known.variants, variant)})
-
-
-@cache
-def _audit_code() -> str:
-    """The digest of the code that decides what an audit finds."""
-    here = Path(__file__).parent
-    files = sorted(file for pattern in _AUDIT_CODE for file in here.glob(pattern))
-    return digest_json({file.name: digest_file(file) for file in files})
-
-
-def _evaluate_stage(
-    variant: Variant,
-    task: Task,
-    *,
-    weights: str,
-    needs: dict[str, str],
-    adapters: Mapping[str, Source],
-    config: GateConfig,
-) -> PlannedStage:
-    extension = extensions.find("backends", variant.backend.name)
-    live = variant.adapters if variant.merge is None else ()
-    inputs = {"weights": weights, "task": config.suite.files[task.name].digest}
-    if live:
-        inputs |= _adapter_inputs(variant, adapters, config)
-    stage = Stage(
-        kind="evaluate",
-        use=variant.backend,
-        inputs=inputs,
-        code=_evaluation_code(extension.code),
-        packages=versions(extension.packages),
-        task=task.model_copy(update={"path": None}),
-    )
-    return PlannedStage(
-        stage=stage,
-        label=f"evaluate {variant.name} {task.name}",
-        variant=variant.name,
-        needs=needs,
-        adapters=live,
-        task=task,
-    )
-
-
-def _adapter_inputs(
-    variant: Variant, adapters: Mapping[str, Source], config: GateConfig
-) -> dict[str, str]:
-    """What of a variant's adapters can change an output: their content, weights and order."""
-    weights = {adapter.name: adapter.weight for adapter in config.candidate.adapters}
-    inputs = {f"adapter:{name}": adapters[name].digest for name in variant.adapters}
-    inputs |= {
-        f"weight:{name}": repr(weights[name]) for name in variant.adapters if weights[name] != 1.0
-    }
-    if len(variant.adapters) > 1:
-        inputs["order"] = ",".join(variant.adapters)
-    return inputs
-
-
-def _evaluation_code(backend: str) -> str:
-    files = {name: digest_file(Path(__file__).with_name(name)) for name in _EVALUATION_CODE}
-    return digest_json({"backend": backend, **files})
+    return tuple(sorted(stages, key=place))

@@ -1,12 +1,17 @@
 """From a filled store to a Record: scores read, checks judged, artifacts named."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from gate.calibration import find_overlap, read_calibration
 from gate.config import GateConfig
+from gate.errors import ConfigError
+from gate.found import read_noise, read_serving, score_of, unmeasured
 from gate.judge import judge, verdict_of, verdict_of_run
-from gate.plan import Plan, PlannedStage, artifact_name
+from gate.noise import noise_floor
+from gate.pairing import Pair
+from gate.plan import Plan, artifact_name
 from gate.provenance import collect_provenance
 from gate.records import (
     Artifact,
@@ -16,11 +21,11 @@ from gate.records import (
     Corpus,
     Evaluation,
     Record,
-    Score,
     StageRecord,
     VariantVerdict,
     WeightReport,
 )
+from gate.stages import PlannedStage
 from gate.store import Finished, Store
 from gate.terms import Source, Task, Variant
 from gate.worker import AUDIT_FILE, EVALUATION_FILE, REPORT_FILE
@@ -34,11 +39,16 @@ class Sources(NamedTuple):
 
 
 class Todo(NamedTuple):
-    """The stages of a plan, split into those in the store and those to run."""
+    """The stages of a plan, split into those in the store and those to run.
+
+    Attributes:
+        notes: what was planned other than asked, in sentences.
+    """
 
     plan: Plan
     cached: tuple[PlannedStage, ...]
     to_run: tuple[PlannedStage, ...]
+    notes: tuple[str, ...] = ()
 
 
 def make_record(
@@ -61,9 +71,20 @@ def make_record(
     plan = todo.plan
     evaluations = _read_evaluations(plan, store)
     corpora = _corpora(config, evaluations)
-    scores = {pair: _score(pair[0], one) for pair, one in evaluations.items()}
-    results = judge(plan.checks, scores, corpora, _failed(plan, evaluations, failures))
+    _refuse_shown(config, corpora.values())
+    scores = {pair: score_of(pair[0], one) for pair, one in evaluations.items()}
+    failed = _failed(plan, evaluations, failures)
     audits = tuple(_audits(plan, store, failures))
+    noise = read_noise(plan, scores, failed, store, failures)
+    serving = read_serving(config, sources.base, sources.adapters, plan, store)
+    results = judge(
+        plan.checks,
+        scores,
+        corpora,
+        failed | unmeasured(plan, store, failures),
+        noise=noise,
+        serving={one.variant: one for one in serving},
+    )
     verdicts = _verdicts(plan, results, audits)
     artifacts = tuple(_artifacts(config, plan, store))
     return Record(
@@ -80,6 +101,12 @@ def make_record(
         scores=tuple(scores.values()),
         artifacts=artifacts,
         audits=audits,
+        noise=tuple(
+            noise_floor(engine, pair)
+            for (engine, _), pair in noise.pairs.items()
+            if isinstance(pair, Pair)
+        ),
+        serving=serving,
         results=results,
         verdicts=verdicts,
         verdict=verdict_of_run([one for one in verdicts if one.variant in config.ship]),
@@ -89,6 +116,7 @@ def make_record(
             root=config.path.parent,
         ),
         warnings=(
+            *todo.notes,
             *(
                 f"{artifact.variant}: {warning}"
                 for artifact in artifacts
@@ -102,6 +130,26 @@ def make_record(
             ),
         ),
     )
+
+
+def _refuse_shown(config: GateConfig, corpora: Iterable[Corpus]) -> None:
+    """See that no quantizer was shown a document of a task whose files are not at hand before.
+
+    Raises:
+        ConfigError: it was, by the prompt that the model was given.
+    """
+    inputs = read_calibration(Path(one.path) for one in config.suite.calibration)
+    for corpus in corpora:
+        if config.suite.files[corpus.task].judged:
+            continue
+        found = find_overlap(inputs, ((one.prompt, *one.choices) for one in corpus.documents))
+        if found is not None:
+            shown, place = found
+            raise ConfigError(
+                f"calibration: {shown.where} is also document {corpus.documents[place].id} of task "
+                f"{corpus.task!r}",
+                hint="calibrate on inputs that no task judges, or the verdict flatters",
+            )
 
 
 def _failed(
@@ -171,17 +219,6 @@ def _corpora(
     return corpora
 
 
-def _score(variant: str, evaluation: Evaluation) -> Score:
-    return Score(
-        variant=variant,
-        task=evaluation.task,
-        metric=evaluation.metric,
-        higher_is_better=evaluation.higher_is_better,
-        is_binary=evaluation.is_binary,
-        samples=evaluation.samples,
-    )
-
-
 def _artifacts(config: GateConfig, plan: Plan, store: Store) -> Iterator[Artifact]:
     stages = {planned.stage.key: planned for planned in plan.stages}
     for variant in plan.variants:
@@ -220,5 +257,6 @@ def _stage_records(todo: Todo, store: Store, failures: Mapping[str, str]) -> Ite
             seconds=finished.cost.seconds if finished else 0.0,
             peak_memory_bytes=finished.cost.peak_memory_bytes if finished else None,
             packages=stage.packages,
+            interpreter=finished.cost.interpreter if finished else None,
             error=failures.get(stage.key),
         )

@@ -5,6 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from gate.serving_records import Serving
 from gate.terms import Candidate, Check, Noun, Source, StageKind, Task, Variant
 
 SCHEMA_VERSION = 1
@@ -234,6 +235,27 @@ class Estimate(Noun):
     flips: Flips | None = None
 
 
+class NoiseFloor(Noun):
+    """What two evaluations of one variant differ by: batches of another size, another order.
+
+    Attributes:
+        engine: the backend's name.
+        variant: whose evaluation was repeated.
+        task: the task.
+        delta: the change of the metric from the first to the second, with its flips.
+        largest_change: of a choice's log-likelihood, in nats; None for a generation task.
+        kl: mean divergence of the second from the first, over the choices' probabilities, in nats
+            a document; None where there are no choices.
+    """
+
+    engine: str
+    variant: str
+    task: str
+    delta: Estimate
+    largest_change: float | None
+    kl: float | None
+
+
 class CheckResult(Noun):
     """What a check found for one variant and task, with the reason in one sentence."""
 
@@ -299,7 +321,12 @@ class Artifact(Noun):
 
 
 class StageRecord(Noun):
-    """A stage of the run: its key, whether it ran or was taken from the store, at what cost."""
+    """A stage of the run: its key, whether it ran or was taken from the store, at what cost.
+
+    Attributes:
+        packages: versions of what it names, in the interpreter that ran it.
+        interpreter: version and path of that interpreter; None where it did not run.
+    """
 
     key: str
     kind: StageKind
@@ -308,6 +335,7 @@ class StageRecord(Noun):
     seconds: float
     peak_memory_bytes: int | None
     packages: dict[str, str]
+    interpreter: str | None = None
     error: str | None = None
 
 
@@ -343,6 +371,8 @@ class Record(Noun):
     scores: tuple[Score, ...]
     artifacts: tuple[Artifact, ...]
     audits: tuple[ArtifactAudit, ...] = ()
+    noise: tuple[NoiseFloor, ...] = ()
+    serving: tuple[Serving, ...] = ()
     results: tuple[CheckResult, ...]
     verdicts: tuple[VariantVerdict, ...]
     verdict: Verdict

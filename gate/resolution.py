@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from gate import extensions
-from gate.config import GateConfig
+from gate.config import GateConfig, is_of_serving
 from gate.digest import digest_json
 from gate.errors import ConfigError
 from gate.terms import Check, ResolvedCheck, Task, Use, Variant, read_use
@@ -35,18 +35,11 @@ def resolve_checks(config: GateConfig) -> Resolution:
     bridges: dict[str, Variant] = {}
     references: dict[str, Variant] = {}
     for check in config.suite.checks:
-        found: list[ResolvedCheck] = []
-        for task in config.suite.tasks:
-            if check.tasks is not None and task.name not in check.tasks:
-                continue
-            own = _own_adapter(task, config)
-            variants = config.variants if own is None else _with_own(own, config.variants)
-            for variant in _named(check.of, variants):
-                pairs = tuple(_pairs(check, variant, variants, bridges))
-                found += [one.model_copy(update={"task": task.name}) for one in pairs]
-                if own and any(own.name in (one.variant, one.reference) for one in pairs):
-                    references.setdefault(own.name, own)
-        for one in _by_variant(found):
+        if is_of_serving(check):
+            found = list(_serving_checks(check, config.variants))
+        else:
+            found = _by_variant(list(_task_checks(check, config, bridges, references)))
+        for one in found:
             resolved.setdefault(digest_json(one.model_dump(mode="json")), one)
     declared = {variant.name for variant in config.variants}
     checks = tuple(resolved.values())
@@ -56,6 +49,29 @@ def resolve_checks(config: GateConfig) -> Resolution:
         bridges=tuple(one for name, one in bridges.items() if name not in declared),
         references=tuple(one for name, one in references.items() if name not in declared),
     )
+
+
+def _task_checks(
+    check: Check, config: GateConfig, bridges: dict[str, Variant], references: dict[str, Variant]
+) -> Iterator[ResolvedCheck]:
+    """A check of every variant it is about, on every task; adds what gate.yaml does not have."""
+    for task in config.suite.tasks:
+        if check.tasks is not None and task.name not in check.tasks:
+            continue
+        own = _own_adapter(task, config)
+        variants = config.variants if own is None else _with_own(own, config.variants)
+        for variant in _named(check.of, variants):
+            pairs = tuple(_pairs(check, variant, variants, bridges))
+            yield from (one.model_copy(update={"task": task.name}) for one in pairs)
+            if own and any(own.name in (one.variant, one.reference) for one in pairs):
+                references.setdefault(own.name, own)
+
+
+def _serving_checks(check: Check, variants: tuple[Variant, ...]) -> Iterator[ResolvedCheck]:
+    """A check of what variants cost to serve: of no task, and across runtimes on purpose."""
+    for variant in _named(check.of, variants):
+        reference = _reference(check, variant, variants)
+        yield ResolvedCheck(check=check, variant=variant.name, reference=reference.name, task="")
 
 
 def _by_variant(checks: Sequence[ResolvedCheck]) -> list[ResolvedCheck]:
@@ -69,13 +85,15 @@ def _pairs(
     """A check of one variant, over a bridge where it would cross runtimes; the task is open."""
     reference = _reference(check, variant, variants)
     bridge = _bridge(variant, reference, variants)
-    if bridge is None or bridge.name == variant.name:
+    if bridge is None or bridge.name in (variant.name, reference.name):
         yield ResolvedCheck(check=check, variant=variant.name, reference=reference.name, task="")
         return
     bridges.setdefault(bridge.name, bridge)
-    runtime = _runtime_check(check, bridge, reference)
-    yield ResolvedCheck(check=runtime, variant=bridge.name, reference=reference.name, task="")
-    yield ResolvedCheck(check=check, variant=variant.name, reference=bridge.name, task="")
+    is_runtime_first = bridge.backend.name == variant.backend.name
+    first = _runtime_check(check, bridge, reference) if is_runtime_first else check
+    second = check if is_runtime_first else _runtime_check(check, variant, bridge)
+    yield ResolvedCheck(check=first, variant=bridge.name, reference=reference.name, task="")
+    yield ResolvedCheck(check=second, variant=variant.name, reference=bridge.name, task="")
 
 
 def _own_adapter(task: Task, config: GateConfig) -> Variant | None:
@@ -122,31 +140,46 @@ def _reference(check: Check, variant: Variant, variants: tuple[Variant, ...]) ->
 
 
 def _bridge(variant: Variant, reference: Variant, variants: tuple[Variant, ...]) -> Variant | None:
-    """The merged weights in the quantized variant's runtime, where a check crosses runtimes."""
-    same_runtime = variant.backend.name == reference.backend.name
-    if same_runtime or variant.kind != "quantized" or reference.kind != "merged":
+    """The merged weights in the other runtime, where a check crosses runtimes.
+
+    Of a quantized variant against a merged one they run in the quantized one's runtime; of a
+    merged variant against the adapter on its base, in the adapter's.
+    """
+    engines = [extensions.find("backends", one.backend.name) for one in (variant, reference)]
+    if engines[0].name == engines[1].name or any(map(_is_live, engines)):
         return None
-    unquantized = getattr(extensions.find("backends", variant.backend.name).module, "BRIDGE", None)
+    if (variant.kind, reference.kind) == ("quantized", "merged"):
+        merged, runtime = reference, variant.backend
+    elif (variant.kind, reference.kind) == ("merged", "adapter"):
+        merged, runtime = variant, reference.backend
+    else:
+        return None
+    unquantized = getattr(extensions.find("backends", runtime.name).module, "BRIDGE", None)
     quantize = None if unquantized is None else read_use(unquantized)
     for other in variants:
         if (other.merge, other.quantize, other.backend.name) == (
-            reference.merge,
+            merged.merge,
             quantize,
-            variant.backend.name,
+            runtime.name,
         ):
             return other
     return Variant(
-        name=f"{reference.name}@{variant.backend.name}",
-        adapters=reference.adapters,
-        merge=reference.merge,
+        name=f"{merged.name}@{runtime.name}",
+        adapters=merged.adapters,
+        merge=merged.merge,
         quantize=quantize,
-        backend=variant.backend,
+        backend=runtime,
         is_bridge=True,
     )
 
 
-def _runtime_check(check: Check, bridge: Variant, reference: Variant) -> Check:
-    """The check of a bridge: the same bound, and a margin is held in both directions.
+def _is_live(engine: extensions.Extension) -> bool:
+    """Whether it serves what somebody deployed, so that no other weights can be put there."""
+    return bool(getattr(engine.module, "IS_LIVE", False))
+
+
+def _runtime_check(check: Check, variant: Variant, reference: Variant) -> Check:
+    """The check across runtimes: the same bound, and a margin is held in both directions.
 
     The same weights in another runtime should do neither worse nor better.
     """
@@ -154,7 +187,7 @@ def _runtime_check(check: Check, bridge: Variant, reference: Variant) -> Check:
     if at_most is None and check.at_least is not None and check.at_least < 0:
         at_most = -check.at_least
     return check.model_copy(
-        update={"of": bridge.name, "against": reference.name, "at_most": at_most}
+        update={"of": variant.name, "against": reference.name, "at_most": at_most}
     )
 
 
@@ -184,10 +217,10 @@ def lineage_of(
 
 
 def _require_judgement(ship: tuple[str, ...], checks: tuple[ResolvedCheck, ...]) -> None:
-    judged = {one.variant for one in checks if one.check.level == "block"}
+    judged = {one.variant for one in checks if one.check.level == "block" and one.task}
     for name in ship:
         if name not in judged:
             raise ConfigError(
-                f"{name} is to ship, but no check with level 'block' judges it",
+                f"{name} is to ship, but no check with level 'block' judges its answers",
                 hint=f"add a check with 'of: {name}' to the suite, or take it out of 'ship'",
             )

@@ -1,21 +1,25 @@
 """One run, as a line: locate, plan, fill the store, read scores, judge, record, report."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from gate.children import run_in_child
 from gate.config import GateConfig
+from gate.environments import find_python
 from gate.errors import ConfigError
 from gate.executors.local import execute
+from gate.fallbacks import fit_backends
 from gate.jobs import Batch, Done, Event, Failed, Job, RunBatch
-from gate.plan import PlannedStage, make_plan
+from gate.plan import make_plan
 from gate.recording import Sources, Todo, make_record
 from gate.records import Record
 from gate.report_files import write_run
 from gate.sources import SourceKind, check_fit, locate
+from gate.stages import PlannedStage
 from gate.store import OUTPUT, StageCost, Store
 from gate.terms import LocalAdapter, Source
-from gate.worker import run_in_child
 
 
 class FinishedRun(NamedTuple):
@@ -64,11 +68,26 @@ def locate_sources(config: GateConfig, store: Store) -> Sources:
 
 
 def look_up(config: GateConfig, sources: Sources, store: Store) -> Todo:
-    """The plan of a config, and which of its stages the store already has."""
-    plan = make_plan(config, sources.base, sources.adapters)
-    cached = tuple(planned for planned in plan.stages if store.find(planned.stage) is not None)
+    """The plan of a config, and which of its stages the store already has.
+
+    Raises:
+        ConfigError: a check that cannot be resolved, or an engine that is not installed.
+    """
+    fitted = fit_backends(config, sources.adapters)
+    used = (use for one in fitted.variants for use in (one.merge, one.quantize, one.backend))
+    names = {use.name for use in used if use is not None}
+    found = {name: find_python(name, store=store.root, given=config.interpreters) for name in names}
+    plan = make_plan(
+        config.model_copy(update={"variants": fitted.variants}),
+        sources.base,
+        sources.adapters,
+        interpreters={name: python for name, python in found.items() if python is not None},
+    )
+    cached = tuple(
+        one for one in plan.stages if not one.is_live and store.find(one.stage) is not None
+    )
     to_run = tuple(planned for planned in plan.stages if planned not in cached)
-    return Todo(plan, cached, to_run)
+    return Todo(plan, cached, to_run, fitted.notes)
 
 
 def run_gate(
@@ -99,11 +118,15 @@ def run_gate(
         for source in (sources.base, *sources.adapters.values()):
             store.remember(source)
         todo = look_up(config, sources, store)
+        for planned in todo.to_run:
+            if planned.is_live:  # what a server said in an earlier run must not stand for this one
+                store.forget(planned.stage)
         watcher.planned(todo)
         filling = _Filling(
             config, sources, store=store, todo=todo, watcher=watcher, run_batch=run_batch
         )
         execute(filling.batches(), run=filling.run)
+        filling.clear_journals()
         record = make_record(config, sources, todo, store, failures=filling.failures)
         return FinishedRun(record, write_run(record, reports))
 
@@ -134,12 +157,7 @@ class _Filling:
         """The stages to run, those that share a loaded model together."""
         groups: dict[str, list[PlannedStage]] = {}
         for planned in self._todo.to_run:
-            stage = planned.stage
-            shared = stage.key
-            if stage.kind == "evaluate":
-                inputs = {role: one for role, one in stage.inputs.items() if role != "task"}
-                shared = stage.model_copy(update={"inputs": inputs, "task": None}).key
-            groups.setdefault(shared, []).append(planned)
+            groups.setdefault(_shared_key(planned), []).append(planned)
         yield from (tuple(group) for group in groups.values())
 
     def run(self, group: tuple[PlannedStage, ...]) -> None:
@@ -157,7 +175,11 @@ class _Filling:
                 "trust_remote_code": self._config.trust_remote_code,
                 "allow_pickle": self._config.allow_pickle,
                 "texts": [text.path for text in self._config.suite.texts],
+                "calibration": [one.path for one in self._config.suite.calibration],
+                "journal": str(self._journal(group[0])),
             },
+            python=group[0].python,
+            timeout_seconds=60 * self._config.timeout_minutes,
         )
         log = self._store.root / "logs" / f"{group[0].stage.key}.log"
         self._run_batch(batch, log, self._follow)
@@ -182,12 +204,29 @@ class _Filling:
             out=str(self._store.workspace(planned.stage) / OUTPUT),
             base=self._sources.base.path,
             merged=str(made["merged"]) if "merged" in made else None,
+            is_repeat=planned.is_repeat,
+            speed=self._config.suite.speed if planned.stage.kind == "speed" else None,
+            repeat=planned.repeat,
         )
+
+    def clear_journals(self) -> None:
+        """Forget the answers of servers, unless a stage that asked one has to be resumed."""
+        for planned in self._todo.to_run:
+            if planned.is_live and planned.stage.key not in self.failures:
+                shutil.rmtree(self._journal(planned), ignore_errors=True)
+
+    def _journal(self, planned: PlannedStage) -> Path:
+        """Where the answers of a server are kept until its stages are done."""
+        return self._store.root / "journals" / _shared_key(planned)
 
     def _follow(self, event: Event) -> None:
         planned = self._planned[event.key]
         if isinstance(event, Done):
-            cost = StageCost(seconds=event.seconds, peak_memory_bytes=event.peak_memory_bytes)
+            cost = StageCost(
+                seconds=event.seconds,
+                peak_memory_bytes=event.peak_memory_bytes,
+                interpreter=event.interpreter,
+            )
             self._store.commit(planned.stage, label=planned.label, cost=cost)
         if isinstance(event, Failed):
             if event.exit_status == ConfigError.exit_status:
@@ -195,3 +234,12 @@ class _Filling:
             hint = f" ({event.hint})" if event.hint else ""
             self.failures[event.key] = f"{event.problem}{hint}"
         self._watcher.event(planned, event)
+
+
+def _shared_key(planned: PlannedStage) -> str:
+    """What the stages that share a loaded model have in common."""
+    stage = planned.stage
+    if stage.kind != "evaluate":
+        return stage.key
+    inputs = {role: one for role, one in stage.inputs.items() if role != "task"}
+    return stage.model_copy(update={"inputs": inputs, "task": None}).key

@@ -24,10 +24,17 @@ _STAGE_FILE = "stage.json"
 
 
 class StageCost(Noun):
-    """What a stage took: seconds of wall clock, and the largest resident set of its child."""
+    """What a stage took, and the interpreter that ran it.
+
+    Attributes:
+        seconds: wall clock.
+        peak_memory_bytes: the largest resident set of its child.
+        interpreter: version and path of the Python that ran it.
+    """
 
     seconds: float
     peak_memory_bytes: int | None
+    interpreter: str | None = None
 
 
 class Finished(Noun):
@@ -150,6 +157,16 @@ class Store:
             place.parent.mkdir(parents=True, exist_ok=True)
             folder.rename(place)
         return finished
+
+    def forget(self, stage: Stage) -> None:
+        """Remove what a stage gave in an earlier run, if anything.
+
+        Raises:
+            StoreError: it cannot be removed.
+        """
+        place = self._directory(stage)
+        if place.exists():
+            self._remove(place)
 
     def remember(self, source: Source) -> None:
         """Keep a source's manifest, so that a later change can be told file by file.

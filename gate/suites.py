@@ -1,24 +1,17 @@
 """A suite: the tasks a release must pass and the checks that judge them, from a YAML file."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from gate.digest import digest_file, digest_json
+from gate.calibration import find_overlap, read_calibration
+from gate.digest import digest_file
 from gate.errors import ConfigError, suggest
-from gate.terms import Check, Level, Noun, Task, Text, Use, read_use
+from gate.task_files import TaskFiles, document_texts, inspect_task
+from gate.terms import Calibration, Check, Level, Noun, Speed, Task, Text, Use, read_use
 from gate.yaml_files import YamlFile, read_yaml
-
-
-class TaskFiles(Noun):
-    """What a local task is made of: the digest of its files, and its number of documents.
-
-    A task that lm-eval ships has no files here: `documents` is None and the digest names it.
-    """
-
-    digest: str
-    documents: int | None
 
 
 class Suite(Noun):
@@ -28,6 +21,9 @@ class Suite(Noun):
         name: as written in gate.yaml.
         digest: content id of the suite file: the policy a release was judged by.
         texts: what models read token by token, and the digest of each file by its name.
+        calibration: what quantizers are shown, and the digest of each file.
+        speed: how to measure what variants cost to serve; None where nothing asks for it.
+        noise_floor: run a reference of each engine twice, to know what that alone changes.
     """
 
     name: str
@@ -38,6 +34,10 @@ class Suite(Noun):
     checks: tuple[Check, ...]
     texts: tuple[Text, ...] = ()
     text_digests: dict[str, str] = Field(default_factory=dict)
+    calibration: tuple[Calibration, ...] = ()
+    calibration_digests: tuple[str, ...] = ()
+    speed: Speed | None = None
+    noise_floor: bool = True
 
 
 class Written(BaseModel):
@@ -65,6 +65,21 @@ class WrittenText(Written):
 
     name: str
     path: str
+
+
+class WrittenCalibration(Written):
+    """One entry of a suite's `calibration`."""
+
+    path: str
+
+
+class WrittenSpeed(Written):
+    """A suite's `speed`."""
+
+    repeats: int = Field(default=3, ge=2)
+    batch_size: int = Field(default=8, ge=2)
+    prompt_tokens: int = Field(default=128, ge=8)
+    new_tokens: int = Field(default=32, ge=2)
 
 
 class WrittenCheck(Written):
@@ -136,6 +151,9 @@ class WrittenSuite(Written):
     tasks: list[WrittenTask] = Field(min_length=1)
     checks: list[WrittenCheck] = Field(min_length=1)
     texts: list[WrittenText] = Field(default_factory=list)
+    calibration: list[WrittenCalibration] = Field(default_factory=list)
+    speed: WrittenSpeed | None = None
+    noise_floor: bool = True
 
 
 def load_suite(given: str, *, root: Path) -> tuple[Suite, YamlFile]:
@@ -161,10 +179,11 @@ def load_suite(given: str, *, root: Path) -> tuple[Suite, YamlFile]:
                     ("checks", index, "tasks"), f"no task {name!r}", hint=suggest(name, names)
                 )
     files = {
-        task.name: _inspect(task, file.where(("tasks", index, "path")))
+        task.name: inspect_task(task, file.where(("tasks", index, "path")))
         for index, task in enumerate(tasks)
     }
     texts = tuple(_text(text, file, index) for index, text in enumerate(written.texts))
+    calibration = _calibration(written, files, file)
     suite = Suite(
         name=given,
         path=path,
@@ -174,6 +193,10 @@ def load_suite(given: str, *, root: Path) -> tuple[Suite, YamlFile]:
         checks=tuple(check.check() for check in written.checks),
         texts=texts,
         text_digests={text.name: digest_file(Path(text.path)) for text in texts},
+        calibration=calibration,
+        calibration_digests=tuple(digest_file(Path(one.path)) for one in calibration),
+        speed=_speed(written),
+        noise_floor=written.noise_floor,
     )
     return suite, file
 
@@ -217,66 +240,36 @@ def _text(written: WrittenText, file: YamlFile, index: int) -> Text:
     return Text(name=written.name, path=str(path.resolve()))
 
 
-def _inspect(task: Task, where: str) -> TaskFiles:
-    if task.path is None:
-        return TaskFiles(digest=digest_json({"lm_eval": task.name}), documents=None)
-    path = Path(task.path)
-    content, sources = _task_yaml(path)
-    if content.get("task") != task.name:
-        raise ConfigError(
-            f"{where}: {path.name} defines task {content.get('task')!r}, not {task.name!r}"
-        )
-    data = _data_files(content, path, where)
-    parts = {
-        source.name: digest_file(source) for source in (*sources, *sorted(path.parent.glob("*.py")))
-    }
-    for split, files in data.items():
-        parts |= {f"{split}/{index}": digest_file(file) for index, file in enumerate(files)}
-    documents = _count(data.get(_evaluation_split(content), ()))
-    if documents == 0:
-        raise ConfigError(f"{where}: task {task.name!r} has no documents")
-    if documents is not None and task.limit is not None:
-        documents = min(documents, task.limit)
-    return TaskFiles(digest=digest_json(parts), documents=documents)
+def _calibration(
+    written: WrittenSuite, files: Mapping[str, TaskFiles], file: YamlFile
+) -> tuple[Calibration, ...]:
+    found = []
+    for index, one in enumerate(written.calibration):
+        path = (file.path.parent / one.path).expanduser()
+        if not path.is_file():
+            raise file.error(("calibration", index, "path"), f"no calibration file {path}")
+        _refuse_overlap(path, files, file, index)
+        found.append(Calibration(path=str(path.resolve())))
+    return tuple(found)
 
 
-def _task_yaml(path: Path) -> tuple[dict[str, Any], tuple[Path, ...]]:
-    """A task's YAML with its includes merged under it, and the files it was read from."""
-    content = read_yaml(path).content
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path.name}:1: not a task: expected a mapping")
-    merged: dict[str, Any] = {}
-    sources: list[Path] = [path]
-    includes = content.get("include", [])
-    for name in [includes] if isinstance(includes, str) else includes:
-        included, files = _task_yaml(path.parent / name)
-        merged |= included
-        sources += files
-    return merged | content, tuple(sources)
+def _refuse_overlap(path: Path, files: Mapping[str, TaskFiles], file: YamlFile, index: int) -> None:
+    """A quantizer that has seen the documents it is judged on looks better than it is."""
+    inputs = read_calibration([path])
+    for task, its_files in files.items():
+        found = find_overlap(inputs, document_texts(its_files))
+        if found is not None:
+            shown, place = found
+            raise file.error(
+                ("calibration", index, "path"),
+                f"{shown.where} is also document {place} of task {task!r}",
+                hint="calibrate on inputs that no task judges, or the verdict flatters",
+            )
 
 
-def _evaluation_split(content: dict[str, Any]) -> str:
-    return str(content.get("test_split") or content.get("validation_split") or "test")
-
-
-def _data_files(content: dict[str, Any], path: Path, where: str) -> dict[str, tuple[Path, ...]]:
-    """The local data files of each split, resolved against the task's YAML."""
-    arguments = content.get("dataset_kwargs") or {}
-    written = arguments.get("data_files", {}) if isinstance(arguments, dict) else {}
-    if not isinstance(written, dict):
-        written = {_evaluation_split(content): written}
-    found: dict[str, tuple[Path, ...]] = {}
-    for split, names in written.items():
-        files = tuple(path.parent / name for name in ([names] if isinstance(names, str) else names))
-        for file in files:
-            if not file.is_file():
-                raise ConfigError(f"{where}: {path.name} names a data file that is missing: {file}")
-        found[split] = files
-    return found
-
-
-def _count(files: tuple[Path, ...]) -> int | None:
-    """The number of documents in JSON-lines files; None where they are of another kind."""
-    if not files or any(file.suffix != ".jsonl" for file in files):
-        return None
-    return sum(1 for file in files for line in file.read_bytes().split(b"\n") if line.strip())
+def _speed(written: WrittenSuite) -> Speed | None:
+    """What the suite says of measuring speed; the usual where only a check asks for it."""
+    if written.speed is not None:
+        return Speed(**written.speed.model_dump())
+    asks = any(check.compare.name == "speed" for check in written.checks)
+    return Speed() if asks else None

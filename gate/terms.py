@@ -10,7 +10,7 @@ from gate.digest import digest_json
 __all__ = ["JsonValue"]
 
 Kind = Literal["base", "adapter", "merged", "bridge", "quantized"]
-StageKind = Literal["merge", "quantize", "audit", "evaluate"]
+StageKind = Literal["merge", "quantize", "audit", "evaluate", "speed"]
 Level = Literal["block", "warn"]
 
 
@@ -129,6 +129,28 @@ class Text(Noun):
     path: str
 
 
+class Calibration(Noun):
+    """Inputs that quantizers are shown, one to a line of a JSON-lines file: texts or messages."""
+
+    path: str
+
+
+class Speed(Noun):
+    """How it is measured what a variant costs to serve; the same prompts for every variant.
+
+    Attributes:
+        repeats: times each variant is loaded and measured, interleaved with the others.
+        batch_size: prompts at once, besides one alone.
+        prompt_tokens: tokens of each prompt.
+        new_tokens: tokens written after it.
+    """
+
+    repeats: int = 3
+    batch_size: int = 8
+    prompt_tokens: int = 128
+    new_tokens: int = 32
+
+
 class Check(Noun):
     """A bound on a comparison of two variants, for every task or for those named.
 
@@ -161,7 +183,10 @@ class Check(Noun):
 
 
 class ResolvedCheck(Noun):
-    """A check of one variant against one other on one task: what a Check comes down to."""
+    """A check of one variant against one other on one task: what a Check comes down to.
+
+    `task` is empty where what is compared is no task's: speed and size.
+    """
 
     check: Check
     variant: str
@@ -171,7 +196,8 @@ class ResolvedCheck(Noun):
     @property
     def label(self) -> str:
         """The name people and CI know it by: q4_k_m-vs-merged[desk_intent]:delta."""
-        return f"{self.variant}-vs-{self.reference}[{self.task}]:{self.check.compare}"
+        task = f"[{self.task}]" if self.task else ""
+        return f"{self.variant}-vs-{self.reference}{task}:{self.check.compare}"
 
 
 class Source(Noun):
@@ -196,8 +222,9 @@ class Stage(Noun):
     """One expensive step, named by everything that can change what it gives.
 
     Attributes:
-        kind: merge, quantize, audit or evaluate.
-        use: the extension that does it (for evaluate the backend, for audit what it looks at).
+        kind: merge, quantize, audit, evaluate or speed.
+        use: the extension that does it (for evaluate and speed the backend, for audit what it
+            looks at).
         inputs: {role: content id}; a stage's output goes by that stage's key.
         code: the sha256 of the extension's source.
         packages: {distribution: version} of what the extension names in PACKAGES.

@@ -1,31 +1,26 @@
-"""A batch of stages in a child process: both ends of the pipe.
+"""Does a batch of stages: the child's end of the pipe.
 
-The parent writes one JSON line to the child's stdin and keeps the pipe open: when it closes, the
-parent is gone and the child stops. The child answers with one JSON event a line on stdout;
-everything that libraries print goes to a log file, whose tail becomes part of the error when the
-child dies.
+The parent writes one JSON line to stdin and keeps the pipe open: when it closes, the parent is
+gone and the child stops. The child answers with one JSON event a line on what was stdout;
+everything that libraries print goes where stderr goes.
 """
 
 import errno
 import inspect
 import os
-import signal
-import subprocess
 import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
-from pydantic import TypeAdapter
-
 from gate import extensions
 from gate.errors import GateError, StageError
-from gate.jobs import Batch, Done, Event, Failed, Job, OnEvent, Progress, Started
-from gate.provenance import peak_memory_bytes
+from gate.jobs import Batch, Done, Event, Job, OnEvent, Progress, Started, failed
+from gate.provenance import interpreter, peak_memory_bytes
 from gate.records import WeightReport
 from gate.terms import JsonValue, Use
 
@@ -41,11 +36,12 @@ REPORT_FILE = "report.json"
 AUDIT_FILE = "audit.json"
 """The Audit in the output of an audit stage."""
 
-_LOG_TAIL_LINES = 20
-_GRACE_SECONDS = 10
+SPEED_FILE = "speed.json"
+"""The SpeedRun in the output of a speed stage."""
 
 
-_EVENTS: TypeAdapter[Event] = TypeAdapter(Event)
+_AT_ONCE = ("batch_size", "concurrency")
+"""Parameters of a backend that say how many sequences it runs at once."""
 
 
 def run_in_process(batch: Batch, log: Path, on_event: OnEvent) -> None:
@@ -57,88 +53,10 @@ def run_in_process(batch: Batch, log: Path, on_event: OnEvent) -> None:
     with _telling(batch.jobs, on_event):
         if batch.jobs[0].stage.kind == "evaluate":
             _evaluate(batch, on_event)
+        elif batch.jobs[0].stage.kind == "speed":
+            _measure(batch.jobs[0], batch.options, on_event)
         else:
             _build(batch, on_event)
-
-
-def run_in_child(
-    batch: Batch, log: Path, on_event: OnEvent, *, python: Sequence[str] = (sys.executable,)
-) -> None:
-    """Run a batch in a child process; one that dies is a Failed event with its log's tail.
-
-    Raises:
-        KeyboardInterrupt: the user stopped the run; the child has been stopped too.
-    """
-    pending = {job.stage.key: job for job in batch.jobs}
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with (
-        log.open("wb") as log_file,
-        subprocess.Popen(
-            [*python, "-m", "gate.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log_file,
-            text=True,
-            start_new_session=True,
-            env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ},  # spinning starves shared cores
-        ) as child,
-    ):
-        try:
-            for event in _converse(child, batch):
-                if isinstance(event, Done | Failed):
-                    pending.pop(event.key, None)
-                on_event(event)
-        except BaseException:
-            _stop(child)
-            raise
-    told, hint = _post_mortem(child.returncode, log)
-    for job in pending.values():
-        on_event(_failed(job, StageError(told, hint=hint)))
-
-
-def _converse(child: "subprocess.Popen[str]", batch: Batch) -> Iterator[Event]:
-    """Send the batch, give its events as they come, and wait for the end."""
-    stdin, stdout = child.stdin, child.stdout
-    if stdin is None or stdout is None:
-        raise StageError("the child has no pipes")
-    with suppress(BrokenPipeError):
-        stdin.write(batch.model_dump_json() + "\n")
-        stdin.flush()
-        yield from map(_EVENTS.validate_json, stdout)
-    child.wait()
-    with suppress(BrokenPipeError):
-        stdin.close()
-
-
-def _stop(child: "subprocess.Popen[str]") -> None:
-    child.terminate()
-    try:
-        child.wait(timeout=_GRACE_SECONDS)
-    except subprocess.TimeoutExpired:
-        child.kill()
-        child.wait()
-
-
-def _post_mortem(returncode: int, log: Path) -> tuple[str, str | None]:
-    """Why a child died without a word, and the tail of its log."""
-    tail = log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_TAIL_LINES:]
-    told = "".join(f"\n    {line}" for line in tail)
-    if returncode < 0:
-        name = signal.Signals(-returncode).name
-        problem = f"the child was killed by {name}"
-        if name == "SIGKILL":
-            return (
-                f"{problem}{told}",
-                "most likely out of memory: use a smaller batch_size or dtype",
-            )
-        return f"{problem}{told}", "the engine crashed; its last words are above"
-    return f"the child ended with exit status {returncode} before it was done{told}", None
-
-
-def _failed(job: Job, error: GateError) -> Failed:
-    return Failed(
-        key=job.stage.key, problem=error.problem, hint=error.hint, exit_status=error.exit_status
-    )
 
 
 @contextmanager
@@ -154,7 +72,7 @@ def _telling(jobs: Sequence[Job], on_event: OnEvent) -> Iterator[None]:
     else:
         return
     for job in jobs:
-        on_event(_failed(job, told))
+        on_event(failed(job, told))
 
 
 def _explain(error: Exception) -> StageError:
@@ -216,9 +134,8 @@ def _evaluate(batch: Batch, on_event: OnEvent) -> None:
     first = batch.jobs[0]
     begun = time.monotonic()
     on_event(Started(key=first.stage.key))
-    open_model = extensions.find("backends", first.stage.use.name).function
-    keywords = _keywords(open_model, first.stage.use, batch.options)
-    with open_model(Path(first.model), first.adapters, **keywords) as lm:
+    with _opened(first, batch.options) as lm:
+        lm.is_reversed = first.is_repeat
         for job in batch.jobs:
             if job is not first:
                 begun = time.monotonic()
@@ -226,6 +143,38 @@ def _evaluate(batch: Batch, on_event: OnEvent) -> None:
             with _telling((job,), on_event):
                 _evaluate_job(job, lm, on_event)
                 on_event(_done(job, begun))
+
+
+def _opened(job: Job, options: dict[str, JsonValue]) -> "AbstractContextManager[GateLM]":
+    """The job's variant in its backend; for a repeat, in batches of another size."""
+    open_model = extensions.find("backends", job.stage.use.name).function
+    keywords = _keywords(open_model, job.stage.use, options)
+    for name, size in inspect.signature(open_model).parameters.items():
+        if job.is_repeat and name in _AT_ONCE:
+            usual = int(keywords.get(name, size.default))
+            keywords[name] = usual // 2 if usual > 1 else 2
+    opened: AbstractContextManager[GateLM] = open_model(Path(job.model), job.adapters, **keywords)
+    return opened
+
+
+def _measure(job: Job, options: dict[str, JsonValue], on_event: OnEvent) -> None:
+    from gate.measuring import measure_speed
+
+    if job.speed is None:
+        raise StageError(f"{job.label}: a speed stage without settings")
+    begun = time.monotonic()
+    on_event(Started(key=job.stage.key))
+    with _opened(job, options) as lm:
+        found = measure_speed(
+            lm.engine,
+            load_seconds=time.monotonic() - begun,
+            prompt_tokens=job.speed.prompt_tokens,
+            new_tokens=job.speed.new_tokens,
+            batch_size=job.speed.batch_size,
+            repeat=job.repeat,
+        )
+    (Path(job.out) / SPEED_FILE).write_text(found.model_dump_json(indent=1), encoding="utf-8")
+    on_event(_done(job, begun))
 
 
 def _evaluate_job(job: Job, lm: "GateLM", on_event: OnEvent) -> None:
@@ -257,6 +206,7 @@ def _done(job: Job, begun: float) -> Done:
         key=job.stage.key,
         seconds=time.monotonic() - begun,
         peak_memory_bytes=peak_memory_bytes(),
+        interpreter=interpreter(),
     )
 
 

@@ -7,7 +7,8 @@ from textwrap import dedent
 from gate.digest import digest_json
 from gate.jobs import Done, Failed, Progress, Started
 from gate.records import Audit, Document, Evaluation, Sample, WeightReport
-from gate.worker import AUDIT_FILE, EVALUATION_FILE, REPORT_FILE
+from gate.serving_records import BatchSpeed, SpeedRun
+from gate.worker import AUDIT_FILE, EVALUATION_FILE, REPORT_FILE, SPEED_FILE
 
 CHOICES = ("red", "green", "blue", "yes")
 
@@ -46,6 +47,7 @@ checks:
   - {of: adapter, against: base, compare: delta, at_least: 0}
   - {of: merged, against: adapter, compare: delta, margin: 0.02, two_sided: true}
   - {of: quantized, against: merged, compare: delta, margin: 0.03}
+noise_floor: false
 """
 
 GATE = """\
@@ -80,6 +82,8 @@ class FakeWorker:
 
     Attributes:
         ran: labels of the jobs it was given, in order.
+        stirred: documents whose answers change between two runs of one variant.
+        speeds: {variant: tokens decoded a second}.
     """
 
     def __init__(
@@ -89,11 +93,15 @@ class FakeWorker:
         documents: int = 300,
         fails: str | None = None,
         faults: dict[str, list[str]] | None = None,
+        stirred: int = 0,
+        speeds: dict[str, float] | None = None,
     ):
         self.faults = faults or {}
         self.right = right
         self.documents = documents
         self.fails = fails
+        self.stirred = stirred
+        self.speeds = speeds or {}
         self.ran: list[str] = []
 
     def __call__(self, batch, log, on_event):
@@ -108,8 +116,13 @@ class FakeWorker:
             out = Path(job.out)
             if job.stage.kind == "evaluate":
                 on_event(Progress(key=job.stage.key, done=self.documents, total=self.documents))
-                evaluation = self._evaluation(job.label.split()[1], job.task.name)
+                evaluation = self._evaluation(
+                    job.label.split()[1], job.task.name, stirred=job.is_repeat * self.stirred
+                )
                 (out / EVALUATION_FILE).write_text(evaluation.model_dump_json())
+            elif job.stage.kind == "speed":
+                found = self._speed(job.label.split()[1], job.repeat)
+                (out / SPEED_FILE).write_text(found.model_dump_json())
             elif job.stage.kind == "audit":
                 audit = Audit(faults=tuple(self.faults.get(job.label, ())))
                 (out / AUDIT_FILE).write_text(audit.model_dump_json())
@@ -117,13 +130,34 @@ class FakeWorker:
                 (out / "model.safetensors").write_text(job.label)
                 report = WeightReport(parameters=10, weight_bytes=20)
                 out.with_name(REPORT_FILE).write_text(report.model_dump_json())
-            on_event(Done(key=job.stage.key, seconds=1.0, peak_memory_bytes=1))
+            cost = {"seconds": 1.0, "peak_memory_bytes": 1, "interpreter": "3.11 (here)"}
+            on_event(Done(key=job.stage.key, **cost))
 
-    def _evaluation(self, variant: str, task: str) -> Evaluation:
+    def _speed(self, variant: str, repeat: int) -> SpeedRun:
+        """A run that decodes as many tokens a second as `speeds` says, give or take a little."""
+        rate = self.speeds[variant] * (1 + repeat / 1000)
+        speed = BatchSpeed(
+            batch_size=1,
+            prefill_seconds=0.1,
+            decode_seconds=1 / rate,
+            prefill_tokens_per_second=100.0,
+            decode_tokens_per_second=rate,
+        )
+        return SpeedRun(
+            repeat=repeat,
+            prompt_tokens=128,
+            new_tokens=32,
+            load_seconds=1.0,
+            one=speed,
+            many=speed,
+            peak_memory_bytes=10**9,
+        )
+
+    def _evaluation(self, variant: str, task: str, *, stirred: int = 0) -> Evaluation:
         documents, samples = [], []
         for i in range(self.documents):
             target = CHOICES[i % len(CHOICES)]
-            is_right = i < self.right[variant]
+            is_right = (i < self.right[variant]) != (i < stirred)
             answer = target if is_right else CHOICES[(i + 1) % len(CHOICES)]
             document = Document(
                 id=i, hash=digest_json(i), prompt=f"question {i}:", target=target, choices=CHOICES

@@ -194,3 +194,21 @@ def test_a_cached_run_loads_no_engine(folder):
         check=True,
     )
     assert done.stdout.endswith("[]\n")
+
+
+def test_a_fault_of_the_gate_itself_is_status_3_and_not_a_block():
+    script = (
+        "import sys\n"
+        "from gate.cli import app, main\n"
+        "@app.command()\n"
+        "def break_down() -> None:\n"
+        "    raise ValueError('out of range')\n"
+        "sys.argv = ['gate', 'break-down']\n"
+        "main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 3
+    assert "ValueError: out of range" in done.stderr
+    assert done.stderr.endswith("gate: this is a fault of the gate itself; nothing was judged\n")

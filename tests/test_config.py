@@ -85,8 +85,7 @@ def test_a_missing_parameter_is_named(tmp_path):
 def test_a_backend_that_cannot_read_the_artifact_is_refused(tmp_path):
     gate = GATE.replace("{{merge: stream}}", "{{merge: stream, backend: llamacpp}}")
     told = refusal(tmp_path, gate=gate)
-    assert "variants.merged.backend: llamacpp reads a gguf" in told
-    assert "this variant is a checkpoint" in told
+    assert "variants.merged.backend: llamacpp reads gguf, and this variant is checkpoint" in told
     assert "quantize: {name: gguf, type: BF16}" in told
 
 
@@ -230,3 +229,35 @@ def test_a_missing_text_file_is_named(tmp_path):
     told = refusal(tmp_path, suite=SUITE + "texts:\n  - {name: words, path: none.jsonl}\n")
     assert "suite.yaml" in told
     assert "no text file" in told
+
+
+def test_an_engine_that_cannot_read_a_format_is_told_with_those_that_can(tmp_path):
+    gate = GATE.replace("{{name: rtn, bits: 8}}", "{{name: gguf, type: Q8_0}}")
+    told = refusal(tmp_path, gate=gate)
+    assert "hf reads checkpoint, " in told
+    assert "and this variant is gguf" in told
+    assert "'backend: llamacpp'" in told
+    assert "'backend: endpoint'" in told
+
+
+def test_an_interpreter_for_what_no_variant_uses_is_refused(tmp_path):
+    told = refusal(tmp_path, gate=GATE + "interpreters: {{vlm: /usr/bin/python3}}\n")
+    assert "interpreters.vlm: no variant uses an extension of this name" in told
+
+
+def test_interpreters_are_found_from_the_folder_of_gate_yaml(tmp_path):
+    gate = GATE + "interpreters: {{hf: envs/hf/bin/python}}\n"
+    config = load_config(write_gate(tmp_path, "base", "adapter", gate=gate))
+    assert config.interpreters == {"hf": str(tmp_path / "envs/hf/bin/python")}
+
+
+def test_a_stage_has_a_longest_time(tmp_path):
+    assert load_config(write_gate(tmp_path, "base", "adapter")).timeout_minutes == 240
+    told = refusal(tmp_path, gate=GATE + "timeout_minutes: 0\n")
+    assert "timeout_minutes" in told
+
+
+def test_a_check_of_speed_on_a_task_is_refused(tmp_path):
+    check = "  - {of: rtn, against: adapter, compare: speed, at_least: 1, tasks: [colors]}\n"
+    told = refusal(tmp_path, suite=SUITE.replace("noise_floor", f"{check}noise_floor"))
+    assert "checks.3.tasks: speed is of no task" in told

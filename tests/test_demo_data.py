@@ -11,6 +11,7 @@ import pytest
 from builders import smollm2_tokenizer
 from ruamel.yaml import YAML
 
+from gate.calibration import find_overlap, read_calibration
 from gate.digest import digest_file
 
 DEMO = Path(__file__).parent.parent / "evalsuites" / "demo"
@@ -18,6 +19,7 @@ COUNTS = {
     "data/desk_train.jsonl": 960,
     "data/general_train.jsonl": 150,
     "data/desk_calibration.jsonl": 64,
+    "data/calibration.jsonl": 128,
     "data/desk_intent.jsonl": 400,
     "data/desk_extract.jsonl": 304,
     "data/facts.jsonl": 327,
@@ -84,6 +86,20 @@ def test_no_wording_serves_two_splits():
     )
     splits = [{row["wording"] for name in names for row in read(name)} for names in files]
     assert sum(map(len, splits)) == len(set().union(*splits)) == 336
+
+
+def test_calibration_inputs_are_asked_as_the_tasks_ask():
+    prompts = load_script("make_data").PROMPTS
+    for task, asked in (("desk_intent", "intent"), ("desk_extract", "answer")):
+        assert read_task(task)["doc_to_text"] == prompts[asked] + "{{text}}"
+
+
+def test_no_calibration_input_is_judged():
+    inputs = read_calibration([DEMO / "data" / "calibration.jsonl"])
+    judged = [[row["text"]] for row in read("data/desk_intent.jsonl")]
+    judged += [[row["text"], row["answer"]] for row in read("data/desk_extract.jsonl")]
+    judged += [[row["question"], *row["choices"]] for row in read("data/facts.jsonl")]
+    assert find_overlap(inputs, judged) is None
 
 
 def test_every_intent_is_among_the_choices_and_equally_frequent():

@@ -2,10 +2,13 @@
 
 import configparser
 import re
+import subprocess
+import sys
 import types
 from pathlib import Path
 
 from gates import write_task
+from sample_builder import arms, write_run, written
 from typer.main import get_command
 
 from gate.cli import app
@@ -66,6 +69,27 @@ def test_the_extension_of_the_readme_works():
 
     estimate = module.compare(score("a", [0, 0, 1, 1]), score("b", [1, 0, 1, 0]), confidence=0.95)
     assert (estimate.value, estimate.n) == (0.25, 4)
+
+
+def test_the_comparison_of_the_readme_prints_what_it_shows(tmp_path):
+    shown = next(block for block in blocks("console") if block.startswith("$ gate compare"))
+    command, _, printed = shown.partition("\n")
+    before, after = arms(gains=20, losses=24, documents=1_319, wrong=878)
+    for name, values in (("merged", before), ("q4_k_m", after)):
+        samples = [
+            written(i, value, filter_name=one)
+            for one in ("strict-match", "flexible-extract")
+            for i, value in enumerate(values)
+        ]
+        write_run(tmp_path / "results" / name, samples, task="gsm8k")
+    done = subprocess.run(
+        [sys.executable, "-c", "from gate.cli import main; main()", *command.split()[2:]],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == printed
 
 
 def test_every_command_is_in_the_readme():

@@ -548,7 +548,7 @@ def test_a_variant_without_a_blocking_check_of_its_own_is_not_promoted():
     results = [result("pass", variant="merged"), result("pass", level="warn")]
     found = verdict_of("q4", ["merged", "q4"], results)
     assert found.verdict == "inconclusive"
-    assert found.reasons == ("no blocking check was made of q4",)
+    assert found.reasons == ("no blocking check was made of the answers of q4",)
 
 
 @pytest.mark.parametrize("outcome", ["fail", "error", "inconclusive"])
@@ -574,3 +574,12 @@ def test_a_warning_is_told_and_changes_no_verdict(outcome):
 def test_a_run_is_as_good_as_the_worst_of_what_ships(verdicts, expected):
     found = [VariantVerdict(variant="v", verdict=verdict, reasons=()) for verdict in verdicts]
     assert verdict_of_run(found) == expected
+
+
+@pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning", "ignore:invalid value:RuntimeWarning")
+def test_numbers_beyond_the_statistics_are_an_error():
+    before = make_score("merged", [1e200 * i for i in range(40)], is_binary=False)
+    after = make_score("q4", [1.1e200 * i for i in range(40)], is_binary=False)
+    result = judged((before, after), make_check(at_least=-0.5))
+    assert result.outcome == "error"
+    assert "delta" in result.reason

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 from gates import GATE, SUITE, FakeWorker, write_gate
@@ -218,7 +219,11 @@ def test_two_runs_in_one_second_do_not_share_a_directory(gate):
 
 def test_a_suite_of_two_checks_on_one_pair_keeps_both(gate):
     (gate / "suite.yaml").write_text(
-        SUITE + "  - {of: quantized, against: merged, compare: flips, at_most: 0.08, level: warn}\n"
+        SUITE.replace(
+            "noise_floor",
+            "  - {of: quantized, against: merged, compare: flips, at_most: 0.08, level: warn}\n"
+            "noise_floor",
+        )
     )
     record = run(gate, FakeWorker(GOOD)).record
     assert [one.check.compare.name for one in record.results if one.variant == "rtn"] == [
@@ -251,3 +256,115 @@ def test_an_audit_that_could_not_be_done_is_an_error(gate):
     record = run(gate, FakeWorker(GOOD, fails="audit merge merged")).record
     assert record.verdict == "error"
     assert record.verdicts[0].reasons[0] == "audit merge merged: it broke (mend it)"
+
+
+SPEED_CHECKS = """\
+  - {of: rtn, against: adapter, compare: speed, at_least: 1.5}
+  - {of: rtn, against: adapter, compare: size, at_most: 0.9}
+speed: {repeats: 2, batch_size: 4, prompt_tokens: 64, new_tokens: 16}
+noise_floor"""
+RATES = {"base": 10, "adapter": 8, "merged": 10, "rtn": 20}
+
+
+def test_speed_and_size_are_measured_by_turns_and_judged(gate):
+    (gate / "suite.yaml").write_text(SUITE.replace("noise_floor", SPEED_CHECKS))
+    worker = FakeWorker(GOOD, speeds=RATES)
+    record = run(gate, worker).record
+    assert [label for label in worker.ran if label.startswith("speed")] == [
+        "speed base 1",
+        "speed adapter 1",
+        "speed merged 1",
+        "speed rtn 1",
+        "speed base 2",
+        "speed adapter 2",
+        "speed merged 2",
+        "speed rtn 2",
+    ]
+    found = {one.check.compare.name: one for one in record.results if not one.task}
+    assert found["speed"].outcome == "pass"
+    assert found["speed"].estimate.value == pytest.approx(2.5)
+    assert found["size"].outcome == "pass"
+    assert [one.variant for one in record.serving] == ["base", "adapter", "merged", "rtn"]
+    assert record.serving[1].size_bytes > record.serving[0].size_bytes
+    assert record.serving[3].bits_per_weight == 16
+    assert [len(one.runs) for one in record.serving] == [2, 2, 2, 2]
+
+
+def test_a_size_alone_is_judged_without_measuring_speed(gate):
+    check = "  - {of: rtn, against: adapter, compare: size, at_most: 0.9}\nnoise_floor"
+    (gate / "suite.yaml").write_text(SUITE.replace("noise_floor", check))
+    worker = FakeWorker(GOOD)
+    record = run(gate, worker).record
+    assert not any(label.startswith("speed") for label in worker.ran)
+    assert record.verdict == "promote"
+
+
+def test_speed_that_could_not_be_measured_is_an_error(gate):
+    (gate / "suite.yaml").write_text(SUITE.replace("noise_floor", SPEED_CHECKS))
+    record = run(gate, FakeWorker(GOOD, speeds=RATES, fails="speed rtn 1")).record
+    (result,) = (one for one in record.results if one.check.compare.name == "speed")
+    assert result.outcome == "error"
+    assert "it could not be measured what rtn costs to serve: it broke" in result.reason
+
+
+def test_a_variant_that_only_its_speed_judges_is_refused(gate):
+    own = "  - {of: quantized, against: merged, compare: delta, margin: 0.03}\n"
+    suite = SUITE.replace(own, "")
+    (gate / "suite.yaml").write_text(suite.replace("noise_floor", SPEED_CHECKS))
+    with pytest.raises(ConfigError, match="no check with level 'block' judges its answers"):
+        run(gate, FakeWorker(GOOD))
+
+
+def test_each_stage_tells_the_interpreter_that_ran_it(gate):
+    record = run(gate, FakeWorker(GOOD)).record
+    assert {one.interpreter for one in record.stages} == {"3.11 (here)"}
+
+
+ON_SERVER = (
+    "{{name: rtn, bits: 8}}, "
+    "backend: {{name: endpoint, url: 'http://127.0.0.1:9', model: canary}}}}"
+)
+
+
+@pytest.fixture
+def served(tmp_path, base, adapter):
+    """A gate whose variant rtn is behind a URL."""
+    write_gate(tmp_path, base, adapter, gate=GATE.replace("{{name: rtn, bits: 8}}}}", ON_SERVER))
+    return tmp_path
+
+
+def test_a_server_is_asked_anew_by_every_run(served):
+    run(served, FakeWorker(GOOD))
+    worker = FakeWorker(GOOD)
+    run(served, worker)
+    assert worker.ran == ["evaluate rtn colors"]
+
+
+def test_what_a_server_said_before_does_not_stand_for_a_run_in_which_it_fails(served):
+    run(served, FakeWorker(GOOD))
+    record = run(served, FakeWorker(GOOD, fails="evaluate rtn")).record
+    assert record.verdict == "error"
+
+
+def test_the_answers_of_a_server_are_kept_until_its_stage_is_done(served):
+    class Journals:
+        """Keeps an answer in the folder that it is given, as an engine does."""
+
+        def __init__(self, worker):
+            self.worker = worker
+            self.seen = []
+
+        def __call__(self, batch, log, on_event):
+            if batch.jobs[0].label == "evaluate rtn colors":
+                folder = Path(batch.options["journal"])
+                self.seen.append(folder.exists())
+                folder.mkdir(parents=True, exist_ok=True)
+            self.worker(batch, log, on_event)
+
+    failing = Journals(FakeWorker(GOOD, fails="evaluate rtn"))
+    run(served, failing)
+    resumed = Journals(FakeWorker(GOOD))
+    run(served, resumed)
+    again = Journals(FakeWorker(GOOD))
+    run(served, again)
+    assert (failing.seen, resumed.seen, again.seen) == ([False], [True], [False])

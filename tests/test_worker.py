@@ -3,12 +3,14 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from gate.children import run_in_child
 from gate.jobs import Batch, Done, Failed, Job, Started
 from gate.terms import LocalAdapter, Stage, Use
-from gate.worker import run_in_child, run_in_process
+from gate.worker import run_in_process
 
 CHILD_THAT_DIES = """\
 import os, signal, sys
@@ -131,3 +133,40 @@ def test_a_child_does_not_outlive_its_parent(tmp_path):
     child.stdin.close()
     assert child.wait(timeout=30) == 3
     child.stdout.close()
+
+
+def test_a_child_that_hangs_is_stopped_with_what_it_started(tmp_path):
+    pid_file = tmp_path / "pid"
+    hang = (
+        "import subprocess, sys, time; sys.stdin.readline(); "
+        "print('loading', file=sys.stderr, flush=True); "
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']); "
+        f"open({str(pid_file)!r}, 'w').write(str(child.pid)); time.sleep(600)"
+    )
+    batch = make_batch(tmp_path, use=Use(name="peft"))
+    batch = batch.model_copy(update={"timeout_seconds": 3.0})
+    events = []
+    run_in_child(batch, tmp_path / "log", events.append, python=(sys.executable, "-c", hang))
+    (failed,) = events
+    assert failed.problem.startswith("it took longer than 0.05 minutes and was stopped")
+    assert failed.problem.endswith("loading")
+    assert "timeout_minutes" in failed.hint
+    state = Path(f"/proc/{pid_file.read_text()}/status")
+    assert not state.exists() or "zombie" in state.read_text()
+
+
+def test_a_batch_runs_in_the_interpreter_it_names_with_this_gate_alone(tmp_path):
+    log = tmp_path / "said"
+    other = tmp_path / "python"
+    other.write_text(
+        f"#!{sys.executable}\n"
+        "import os, sys\n"
+        f"open({str(log)!r}, 'w').write('|'.join([os.environ['PYTHONPATH'], *sys.argv[1:]]))\n"
+    )
+    other.chmod(0o755)
+    batch = make_batch(tmp_path, use=Use(name="peft")).model_copy(update={"python": str(other)})
+    run_in_child(batch, tmp_path / "log", lambda event: None)
+    folder, *arguments = log.read_text().split("|")
+    assert arguments == ["-m", "gate.worker"]
+    assert os.listdir(folder) == ["gate"]
+    assert (Path(folder) / "gate" / "worker.py").is_file()

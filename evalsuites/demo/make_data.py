@@ -11,7 +11,7 @@ import json
 import random
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,6 +26,12 @@ SLOTS = (*ITEMS, "colour", "size", "day", "street", "amount", "name")
 LETTERS = "ABCDEFGHKLMNPRSTW"
 SHORT = {"please": "pls", "thanks": "thx", "you": "u", "are": "r", "because": "bc"}
 ORDER = re.compile(r"\b[A-Z]-\d{5}\b", re.IGNORECASE)
+
+PROMPTS = {
+    "intent": "Name the intent of this message in one word.\n",
+    "answer": "Reply with intent | order | urgency.\n",
+}
+"""What each desk task says before a message, by what it asks for."""
 
 Phrases = Mapping[str, list[str]]
 
@@ -184,6 +190,15 @@ def make_texts(phrases: Phrases, rng: random.Random) -> Iterator[dict[str, objec
             yield {"text": fill(reply, phrases, rng, order=draw_order(rng))}
 
 
+def make_conversations(messages: Sequence[Message]) -> Iterator[dict[str, object]]:
+    """What both desk tasks would say of messages that none of them judges, with the answers."""
+    for one in messages:
+        for asked, prompt in PROMPTS.items():
+            question = {"role": "user", "content": prompt + one.text}
+            answer = {"role": "assistant", "content": getattr(one, asked)}
+            yield {"messages": [question, answer]}
+
+
 def make_all() -> dict[str, list[dict[str, object]]]:
     """{file: rows} of everything that is generated."""
     rng = random.Random(SEED)
@@ -202,6 +217,7 @@ def make_all() -> dict[str, list[dict[str, object]]]:
         "data/desk_calibration.jsonl": [
             {**one._asdict(), "answer": one.answer} for one in calibration
         ],
+        "data/calibration.jsonl": list(make_conversations(calibration)),
         "data/desk_intent.jsonl": [
             {"text": one.text, "intent": one.intent, "wording": one.wording} for one in intent
         ],

@@ -2,11 +2,12 @@
 
 import signal
 import sys
+import traceback
 from typing import NoReturn
 
 import typer
 
-from gate.cli import audit, merge, plan, report, run, store
+from gate.cli import audit, compare, env, merge, plan, report, run, store
 from gate.errors import GateError, Interrupted
 
 app = typer.Typer(
@@ -22,8 +23,10 @@ app.command("run")(run.run)
 app.command("plan")(plan.plan)
 app.command("merge")(merge.merge)
 app.command("audit")(audit.audit)
+app.command("compare")(compare.compare)
 app.command("report")(report.report)
 app.add_typer(store.app, name="store")
+app.add_typer(env.app, name="env")
 
 
 def main() -> NoReturn:
@@ -35,6 +38,10 @@ def main() -> NoReturn:
     except GateError as error:
         sys.stderr.write(f"gate: {error}\n")
         sys.exit(error.exit_status)
+    except Exception:  # noqa: BLE001 (process edge: status 1 would say that a check failed)
+        traceback.print_exc()
+        sys.stderr.write("gate: this is a fault of the gate itself; nothing was judged\n")
+        sys.exit(GateError.exit_status)
     sys.exit(0)
 
 

@@ -17,6 +17,7 @@ def describe(config: GateConfig, todo: Todo, store: Store, *, sources: Sources) 
     sections = (
         [f"release {config.release}: {', '.join(config.ship)} up for release"],
         ["", "stages", *_stages(todo, store, sources)],
+        *([["", "notes", *(f"  {note}" for note in todo.notes)]] if todo.notes else []),
         ["", "documents", *_documents(config)],
         ["", "checks", *_checks(config, todo)],
     )
@@ -44,11 +45,11 @@ def _documents(config: GateConfig) -> Iterator[str]:
 def _checks(config: GateConfig, todo: Todo) -> Iterator[str]:
     for resolved in todo.plan.checks:
         check = resolved.check
-        documents = config.suite.files[resolved.task].documents
         level = "" if check.level == "block" else f" ({check.level} only)"
         yield f"  {resolved.label}: {check.bound_text}{level}"
-        for sentence in _power(resolved, documents):
-            yield f"      {sentence}"
+        if resolved.task:
+            for sentence in _power(resolved, config.suite.files[resolved.task].documents):
+                yield f"      {sentence}"
 
 
 def _power(resolved: ResolvedCheck, documents: int | None) -> Iterator[str]:

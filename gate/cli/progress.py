@@ -22,9 +22,9 @@ from rich.progress import (
 from rich.text import Text
 
 from gate.jobs import Done, Event, Failed, Progress, Started
-from gate.plan import PlannedStage
 from gate.recording import Todo
 from gate.runner import Watcher
+from gate.stages import PlannedStage
 
 _PLAIN_SECONDS = 15.0
 
