@@ -17,7 +17,7 @@ _PROBE = "The quick brown fox jumps over the lazy dog. 1 + 1 = 2"
 _PACKAGES = {
     "bitsandbytes": ("bitsandbytes", "pip install 'mergegate[bitsandbytes]'"),
     "torchao": ("torchao", "pip install 'mergegate[torchao]'"),
-    "compressed-tensors": ("compressed_tensors", "pip install compressed-tensors"),
+    "compressed-tensors": ("compressed_tensors", "pip install 'mergegate[compressed-tensors]'"),
 }
 _UNPACK = "; or base_precision: nf4, to compute with its values without it"
 _BLOCK_ROWS = 32
@@ -127,7 +127,7 @@ def load_quantized(
     package, remedy = _PACKAGES.get(method, (method, None))
     if method in _PACKAGES and find_spec(package) is None:
         raise StageError(
-            f"{weights}: its weights are in {method}'s format, and {package} is not installed",
+            f"{weights}: its weights are in the format of {method}, and {package} is not installed",
             hint=f"{remedy}{_UNPACK if is_packed(weights) else ''}",
         )
     # it warns at each product that it computes in float16

@@ -165,6 +165,10 @@ def test_a_gguf_is_bridged_and_judged_in_its_own_runtime(tmp_path):
     assert len(hashes) == 1
     q8_0 = next(one for one in record.artifacts if one.variant == "q8_0")
     assert 8 < q8_0.report.bits_per_weight < 10
+    assert {(one.engine, one.variant) for one in record.noise} == {
+        ("hf", "adapter"),
+        ("llamacpp", "merged@llamacpp"),
+    }
 
 
 def test_an_adapter_that_changes_nothing_is_refused(desk):
@@ -245,5 +249,5 @@ def test_killed_at_any_moment_the_run_is_resumed_without_redoing_what_was_finish
         command, cwd=desk, capture_output=True, text=True, check=False, env=environment
     )
     assert done.returncode == 0, done.stderr
-    assert "5 stages: 2 cached, 3 to run" in done.stderr
+    assert "6 stages: 2 cached, 4 to run" in done.stderr
     assert "merge merged: started" not in done.stderr

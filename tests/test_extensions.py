@@ -19,7 +19,8 @@ def test_every_extension_states_what_its_output_depends_on():
         for name in extensions.names(folder):
             extension = extensions.find(folder, name) if name != "wordless" else None
             if extension and extension.module.__name__.startswith("gate."):
-                assert extension.packages, f"{folder}/{name} names no PACKAGES"
+                stated = getattr(extension.module, "PACKAGES", None)
+                assert isinstance(stated, tuple), f"{folder}/{name} states no PACKAGES"
 
 
 def test_a_third_party_extension_is_found():

@@ -296,13 +296,13 @@ def test_a_quantizer_says_what_to_install(base, tmp_path, monkeypatch, name):
     [
         ("bitsandbytes", "pip install 'mergegate[bitsandbytes]'"),
         ("torchao", "pip install 'mergegate[torchao]'"),
-        ("compressed-tensors", "pip install compressed-tensors"),
+        ("compressed-tensors", "pip install 'mergegate[compressed-tensors]'"),
     ],
 )
 def test_serving_says_what_to_install(base, tmp_path, monkeypatch, method, remedy):
     out, package = claimed(base, tmp_path, {"quant_method": method}), method.replace("-", "_")
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(StageError, match=f"in {method}'s format, and {package} is not") as caught:
+    with pytest.raises(StageError, match=f"in the format of {method}, and {package} is") as caught:
         likelihoods(out)
     assert caught.value.hint == remedy
 

@@ -14,6 +14,8 @@ PACKAGES = ("bitsandbytes", "torch", "transformers", "safetensors")
 CODE = ("quantized_checkpoints.py",)
 READS = "checkpoint"
 WRITES = "bitsandbytes"
+ENGINE = ("bitsandbytes",)
+REMEDY = "pip install 'mergegate[bitsandbytes]'"
 
 
 def quantize(
@@ -54,7 +56,7 @@ def quantize(
     if find_spec("bitsandbytes") is None:
         raise StageError(
             "quantizer bitsandbytes needs bitsandbytes, which is not installed",
-            hint="pip install 'mergegate[bitsandbytes]'",
+            hint=REMEDY,
         )
     return write_quantized(
         model,

@@ -12,6 +12,8 @@ PACKAGES = ("torchao", "torch", "transformers", "safetensors")
 CODE = ("quantized_checkpoints.py",)
 READS = "checkpoint"
 WRITES = "torchao"
+ENGINE = ("torchao",)
+REMEDY = "pip install 'mergegate[torchao]'"
 
 
 def quantize(
@@ -44,7 +46,7 @@ def quantize(
     if find_spec("torchao") is None:
         raise StageError(
             "quantizer torchao needs torchao, which is not installed",
-            hint="pip install 'mergegate[torchao]'",
+            hint=REMEDY,
         )
     return write_quantized(
         model,
