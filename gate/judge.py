@@ -10,22 +10,14 @@ from functools import cache
 from pydantic import ValidationError
 
 from gate import stats
+from gate.audit_records import ArtifactAudit
 from gate.bounds import Bound, bounds_of
 from gate.errors import GateError, StageError
 from gate.extensions import Extension, find
 from gate.noise import Noise, find_noise, noise_doubt
 from gate.pairing import Pair, ServingPair, pair_scores, pair_serving
 from gate.reasons import Finding, confidence_text, counted, decimal
-from gate.records import (
-    ArtifactAudit,
-    CheckResult,
-    Corpus,
-    Estimate,
-    Outcome,
-    Score,
-    VariantVerdict,
-    Verdict,
-)
+from gate.records import CheckResult, Corpus, Estimate, Outcome, Score, VariantVerdict, Verdict
 from gate.serving_records import Serving
 from gate.terms import Check, ResolvedCheck
 

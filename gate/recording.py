@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from gate.audit_records import ArtifactAudit, Audit
 from gate.calibration import find_overlap, read_calibration
 from gate.config import GateConfig
 from gate.errors import ConfigError
@@ -15,8 +16,6 @@ from gate.plan import Plan, artifact_name
 from gate.provenance import collect_provenance
 from gate.records import (
     Artifact,
-    ArtifactAudit,
-    Audit,
     CheckResult,
     Corpus,
     Evaluation,

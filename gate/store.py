@@ -4,7 +4,7 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from gate.digest import DigestMemo, digest_manifest, digest_tree
 from gate.errors import StoreError
+from gate.stage_changes import differences
 from gate.terms import Noun, Source, Stage
 
 OUTPUT = "output"
@@ -197,8 +198,8 @@ class Store:
             return "never run"
         last = max(earlier, key=lambda finished: finished.finished_at)
         now = {source.digest: source.manifest for source in sources}
-        differences = self._differences(last.stage, stage, now)
-        return "; ".join(differences) or "its name in the store changed"
+        told = differences(last.stage, stage, lambda one: now.get(one) or self._manifest(one))
+        return "; ".join(told) or "its name in the store changed"
 
     def prune(self, *, unused_for: timedelta, is_dry_run: bool = False) -> Pruned:
         """Remove the stages that no run has used for a while, and what crashes left behind."""
@@ -239,33 +240,6 @@ class Store:
 
     def _manifest_file(self, digest: str) -> Path:
         return self.root / "manifests" / f"{digest}.json"
-
-    def _differences(
-        self, old: Stage, new: Stage, now: Mapping[str, dict[str, str]]
-    ) -> Iterator[str]:
-        for role in sorted(old.inputs.keys() | new.inputs.keys()):
-            before, after = old.inputs.get(role), new.inputs.get(role)
-            if before != after:
-                yield f"{role.removeprefix('adapter:')} changed{self._files(before, after, now)}"
-        if old.use != new.use:
-            yield f"{old.use} became {new.use}"
-        if old.task != new.task:
-            yield "the task's settings changed"
-        if old.code != new.code:
-            yield f"the code behind {new.use.name} changed"
-        for name in sorted(old.packages.keys() | new.packages.keys()):
-            if old.packages.get(name) != new.packages.get(name):
-                yield f"{name} {old.packages.get(name)} -> {new.packages.get(name)}"
-
-    def _files(
-        self, before: str | None, after: str | None, now: Mapping[str, dict[str, str]]
-    ) -> str:
-        """The files that differ between two sources, in brackets; '' where that is not known."""
-        old, new = (now.get(str(one)) or self._manifest(str(one)) for one in (before, after))
-        if not (old and new):
-            return ""
-        changed = [name for name in sorted(old | new) if old.get(name) != new.get(name)]
-        return f" ({', '.join(changed)})" if changed else ""
 
     def _manifest(self, digest: str) -> dict[str, str]:
         """The files of a source that an earlier run saw; empty where none did."""

@@ -3,18 +3,9 @@
 from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
+from gate.audit_records import ArtifactAudit, Audit
 from gate.presentation import MISSING, OUTCOME_WORDS, amount, count, percent, short_unit
-from gate.records import (
-    Artifact,
-    ArtifactAudit,
-    Audit,
-    CheckResult,
-    Document,
-    NoiseFloor,
-    Record,
-    Sample,
-    Score,
-)
+from gate.records import Artifact, CheckResult, Document, NoiseFloor, Record, Sample, Score
 from gate.terms import Variant
 
 _WORST = 8

@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 import pytest
 from records_builder import build_record
 
-from gate.records import ArtifactAudit, Audit, QuantizedTensor, TensorAudit
+from gate.audit_records import ArtifactAudit, Audit, QuantizedTensor, TensorAudit
 from gate.renderers import html, junit, markdown, text
 
 PROVEN = ArtifactAudit(

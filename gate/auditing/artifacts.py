@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from gate.audit_records import Audit
 from gate.auditing.gguf_files import has_gguf
 from gate.auditing.merges import audit_merge
 from gate.auditing.quantized import UNQUANTIZED, audit_quantized
 from gate.auditing.sidecars import audit_sidecars
-from gate.records import Audit
 from gate.terms import LocalAdapter, Use
 
 _SCHEMES = {"W4A16": "int4", "W8A8": "int8", "FP8_DYNAMIC": "fp8"}

@@ -28,7 +28,7 @@ from collections.abc import Iterator
 from math import inf, prod, sqrt
 from typing import TYPE_CHECKING, NamedTuple
 
-from gate.records import QuantizedTensor
+from gate.audit_records import QuantizedTensor
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
 
+from gate.audit_records import TensorAudit, TensorOutcome
 from gate.auditing.causes import leans, wrong_because
 from gate.auditing.changes import BLOCK_ELEMENTS, Change, matrix_view
 from gate.auditing.expected import Expectation
@@ -22,7 +23,6 @@ from gate.auditing.tensors import (
     reproduces,
     same_bits,
 )
-from gate.records import TensorAudit, TensorOutcome
 
 if TYPE_CHECKING:
     from torch import Tensor, dtype

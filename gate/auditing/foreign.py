@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from gate.audit_records import Audit, TensorAudit, TensorOutcome
 from gate.auditing.changes import matrix_view, row_blocks
 from gate.auditing.matching import match
 from gate.checkpoints import measure, read_headers
 from gate.errors import ConfigError
-from gate.records import Audit, TensorAudit, TensorOutcome
 from gate.tensors import open_tensors
 from gate.terms import LocalAdapter
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from gate.audit_records import TensorAudit
 from gate.auditing.expected import Expectation
 from gate.errors import ConfigError
 from gate.nf4 import Nf4Settings, find_packed, quantized_modules, round_trip, unpack
-from gate.records import TensorAudit
 from gate.tensors import Tensors
 
 if TYPE_CHECKING:

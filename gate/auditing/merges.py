@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from gate.audit_records import Audit, TensorAudit
 from gate.auditing.adapters import AdapterParts, not_finite, other_arithmetic, read_parts
 from gate.auditing.architecture import model_names
 from gate.auditing.changes import Change
@@ -19,7 +20,6 @@ from gate.auditing.tying import Head, embeddings_name, is_head, tied_head
 from gate.auditing.verdicts import tensor_faults, tensor_warnings
 from gate.checkpoints import read_json
 from gate.errors import ConfigError, suggest
-from gate.records import Audit, TensorAudit
 from gate.tensors import open_tensors
 from gate.terms import LocalAdapter
 

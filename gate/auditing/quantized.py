@@ -9,13 +9,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import reduce
 from pathlib import Path
 
+from gate.audit_records import Audit, QuantizedTensor
 from gate.auditing.checkpoint_files import UNKNOWN_ROUNDING, CheckpointFile, pair_checkpoint
 from gate.auditing.closeness import Closeness, Kept, Pair, measure
 from gate.auditing.conversion import Conversion
 from gate.auditing.equalizing import Factors, find_factors, multiply
 from gate.auditing.gguf_files import GgufFile, has_gguf, pair_gguf
 from gate.checkpoints import check_code
-from gate.records import Audit, QuantizedTensor
 from gate.tensors import open_tensors
 
 _MOST_FAULTS = 20

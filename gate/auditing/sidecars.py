@@ -11,11 +11,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from gate.audit_records import Audit
 from gate.auditing.conversion import Conversion
 from gate.auditing.gguf_files import GgufFile, has_gguf
 from gate.checkpoints import check_code, has_tokenizer, read_headers, read_json
 from gate.errors import SourceError
-from gate.records import Audit
 from gate.terms import LocalAdapter
 
 _SPECIAL_IDS = ("bos_token_id", "eos_token_id", "pad_token_id")

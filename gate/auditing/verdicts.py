@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 
-from gate.records import TensorAudit
+from gate.audit_records import TensorAudit
 
 _NOTHING_KEPT = 0.001
 _LITTLE_KEPT = 0.5

@@ -25,7 +25,7 @@ from gate.cli.options import (
 from gate.errors import ConfigError, SourceError
 
 if TYPE_CHECKING:
-    from gate.records import Audit
+    from gate.audit_records import Audit
 
 _SHOWN = 20
 
