@@ -153,3 +153,19 @@ def test_the_demo_gate_loads():
         "merged",
         "quantized",
     }
+
+
+def test_the_gate_of_every_engine_loads_and_calibrates_on_what_no_task_judges():
+    config = load_config(shipped_suites() / "demo" / "engines" / "gate.yaml")
+    assert {variant.backend.name for variant in config.variants} == {"hf", "llamacpp", "vllm"}
+    assert len(config.suite.calibration) == 1
+    assert config.suite.speed is not None
+
+
+def test_every_quantizer_and_backend_is_in_the_readme():
+    from gate import extensions
+
+    toys = {"endless", "erase", "full_disk", "wordless"}
+    for folder in ("quantizers", "backends"):
+        for name in set(extensions.names(folder)) - toys:
+            assert re.search(rf"^\| `{name}\b", README, flags=re.M), name
