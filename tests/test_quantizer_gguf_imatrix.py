@@ -228,3 +228,32 @@ def test_a_calibration_file_that_is_not_there_is_named(base, tmp_path):
     missing = str(tmp_path / "missing.jsonl")
     with pytest.raises(ConfigError, match=r"missing\.jsonl: cannot be read as text"):
         gguf.quantize(base, tmp_path / "out", type="Q4_0", imatrix=True, calibration=[missing])
+
+
+def pushed_row(world, tmp_path, push):
+    """A Q4_0 file whose row 3 of one tensor was changed first by a vector across it."""
+    other = Path(shutil.copytree(world.merged, tmp_path / "other"))
+    tensors = load_file(other / "model.safetensors")
+    up = tensors["model.layers.0.mlp.up_proj.weight"]
+    row = up[3].float()
+    across = row.roll(1) - (row.roll(1) @ row) / (row @ row) * row
+    up[3] = push(row, across).to(up.dtype)
+    save_file(tensors, other / "model.safetensors", metadata={"format": "pt"})
+    world.quantize("Q4_0", tmp_path / "out", model=other)
+    return tmp_path / "out"
+
+
+@pytest.mark.gguf
+def test_a_row_that_a_matrix_took_further_is_still_its_own(world, tmp_path):
+    out = pushed_row(world, tmp_path, lambda row, across: row + 0.5 * across)
+    options = {"base": world.base, "asked": "Q4_0"}
+    (fault,) = audit_quantized(world.merged, out, **options).faults
+    assert "1 of its 512 rows are further" in fault
+    assert audit_quantized(world.merged, out, imatrix=True, **options).faults == ()
+
+
+@pytest.mark.gguf
+def test_a_row_of_something_else_is_a_fault_with_a_matrix_too(world, tmp_path):
+    out = pushed_row(world, tmp_path, lambda row, across: across)
+    faults = audit_quantized(world.merged, out, base=world.base, asked="Q4_0", imatrix=True).faults
+    assert "1 of its 512 rows are further" in faults[0]

@@ -56,7 +56,10 @@ def audit_artifact(
         beside = audit_sidecars(base, model, adapters=adapters, trust_remote_code=trust_remote_code)
     else:
         asked_type = _asked_type(use)
-        weights = audit_quantized(merged, model, base=base, asked=asked_type, **options)
+        imatrix = bool(use.params.get("imatrix"))
+        weights = audit_quantized(
+            merged, model, base=base, asked=asked_type, imatrix=imatrix, **options
+        )
         if asked_type and not has_gguf(model):
             weights = _check_type(weights, asked_type)
         beside = audit_sidecars(merged, model, trust_remote_code=trust_remote_code)

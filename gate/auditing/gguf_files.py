@@ -62,6 +62,11 @@ class GgufFile:
         except (UnicodeDecodeError, LookupError) as error:
             raise _damaged(self.path, error) from error
 
+    @property
+    def has_matrix(self) -> bool:
+        """Whether llama.cpp's own tool says that it used an importance matrix."""
+        return any(key.startswith("quantize.imatrix.") for key in self._reader.fields)
+
     def keys(self) -> tuple[str, ...]:
         """The keys of the metadata."""
         return tuple(self._reader.fields)

@@ -29,6 +29,7 @@ def audit_quantized(
     *,
     base: Path,
     asked: str | None = None,
+    imatrix: bool = False,
     trust_remote_code: bool = False,
     allow_pickle: bool = False,
 ) -> Audit:
@@ -39,6 +40,8 @@ def audit_quantized(
         quantized: a directory with one GGUF file, or a checkpoint.
         base: the base model that the adapters were merged into.
         asked: the type that was asked for, such as Q4_K_M or BF16; None for what the files say.
+        imatrix: whether an importance matrix decided what a GGUF file keeps of each row; files
+            that llama.cpp's own tool wrote say so themselves.
         trust_remote_code: accept models that bring Python code of their own.
         allow_pickle: read a base model whose weights run code when they are read.
 
@@ -58,6 +61,8 @@ def audit_quantized(
             Conversion(base, **options, allow_pickle=allow_pickle),
             faults,
         )
+        if imatrix or file.has_matrix:
+            pairs = map(_compensated, pairs)
         wanted = asked or file.file_type
     else:
         check_code(quantized, trust_remote_code=trust_remote_code)
@@ -72,6 +77,13 @@ def audit_quantized(
         )
         wanted = asked or checkpoint.method
     return _judge(pairs, wanted, faults, warnings)
+
+
+def _compensated(pair: Pair) -> Pair:
+    """A pair whose rows may be further away where the data does not look."""
+    if pair.grid.bits is None:
+        return pair
+    return pair._replace(grid=pair.grid._replace(is_compensated=True))
 
 
 def _check_type(asked: str | None, found: str | None) -> list[str]:
