@@ -202,8 +202,8 @@ def _columns(settings: SpeedRun | None) -> tuple[Column, ...]:
         Column("one prompt", "Decode tokens/s"),
         Column(many, "Decode tokens/s", is_vital=True),
         Column("peak", "Memory", is_vital=True),
-        Column("decode", "Times the adapter's", is_vital=True),
-        Column("size", "Times the adapter's"),
+        Column("decode", "To adapter", is_vital=True),
+        Column("size", "To adapter"),
     )
 
 

@@ -146,9 +146,9 @@ def test_figures_are_medians_with_the_smallest_and_the_largest(record):
 
 
 def test_ratios_are_to_the_adapter(record):
-    assert cells(record, "adapter")["Times the adapter's: decode"].value == "1.00"
-    assert cells(record, "q8_0")["Times the adapter's: decode"].value == "3.79"
-    assert cells(record, "q8_0")["Times the adapter's: size"].value == "0.535"
+    assert cells(record, "adapter")["To adapter: decode"].value == "1.00"
+    assert cells(record, "q8_0")["To adapter: decode"].value == "3.79"
+    assert cells(record, "q8_0")["To adapter: size"].value == "0.535"
 
 
 def test_memory_of_a_gpu_is_named_as_such(record):
