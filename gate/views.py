@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
 from gate.audit_records import ArtifactAudit, Audit
-from gate.presentation import MISSING, OUTCOME_WORDS, amount, count, percent, short_unit
+from gate.presentation import MISSING, OUTCOME_WORDS, amount, count, percent, quantity
 from gate.records import Artifact, CheckResult, Document, NoiseFloor, Record, Sample, Score
 from gate.terms import Variant
 
@@ -179,13 +179,13 @@ def _noise_row(one: NoiseFloor) -> NoiseRow:
     changed = MISSING
     if flips is not None:
         changed = f"{flips.gains + flips.losses:,} of {count(delta.n, 'document')}"
-    value, low, high = (amount(each, delta.unit) for each in (delta.value, delta.low, delta.high))
+    low, high = (amount(end, delta.unit) for end in (delta.low, delta.high))
     return NoiseRow(
         engine=one.engine,
         task=one.task,
         variant=one.variant,
         changed=changed,
-        change=f"{value} ({low} to {high}) {short_unit(delta.unit)}".strip(),
+        change=f"{quantity(delta.value, delta.unit)} ({low} to {high})",
         largest_change=MISSING if one.largest_change is None else f"{one.largest_change:.3g}",
         kl=MISSING if one.kl is None else f"{one.kl:.2g}",
     )

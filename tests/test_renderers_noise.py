@@ -27,6 +27,7 @@ def test_the_page_tells_what_an_engine_changes_by_itself(record):
     page = render(record, "html")
     assert '<section id="noise">' in page
     assert "3 of 300 documents" in page
+    assert "1.00 points (" in page
 
 
 def test_the_summary_has_the_noise_folded(record):
