@@ -12,6 +12,7 @@ from gate.errors import StageError
 from gate.nf4 import Nf4Settings, find_packed, quantized_modules, round_trip, unpack
 from gate.tensors import open_tensors
 from gate.terms import LocalAdapter
+from gate.tokenized import open_tokenizer
 
 _PROBE = "The quick brown fox jumps over the lazy dog. 1 + 1 = 2"
 _PACKAGES = {
@@ -254,17 +255,12 @@ def load_tokenizer(paths: Sequence[Path], model: Any, *, trust_remote_code: bool
     Raises:
         StageError: there is none, or it has tokens that the model has no embedding for.
     """
-    from transformers import AutoTokenizer
-
-    sources = [path for path in paths if (path / "tokenizer_config.json").is_file()]
-    if not sources:
-        raise StageError(f"{paths[0]}: no tokenizer_config.json")
-    source = sources[-1]
-    tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=trust_remote_code)
+    tokenizer = open_tokenizer(paths, trust_remote_code=trust_remote_code)
     rows = model.get_input_embeddings().weight.shape[0]
     if len(tokenizer) > rows:
         raise StageError(
-            f"{source}: the tokenizer has {len(tokenizer)} tokens, the model's embedding {rows}",
+            f"{tokenizer.name_or_path}: the tokenizer has {len(tokenizer)} tokens, "
+            f"the model's embedding {rows}",
             hint="the gate does not resize embeddings: train and merge with the resized base",
         )
     return tokenizer

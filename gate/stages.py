@@ -21,12 +21,11 @@ _EVALUATION_CODE = (
     "language_models.py",
     "engines.py",
     "adapters.py",
-    "completions.py",
     "hf_models.py",
-    "journal.py",
     "llama_models.py",
     "nf4.py",
     "tensors.py",
+    "tokenized.py",
 )
 """Files of the gate, besides the backend, that decide what an evaluate stage gives."""
 

@@ -1,6 +1,7 @@
 """The half of an engine that a transformers tokenizer is: text to token ids and back."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from gate.errors import StageError
@@ -53,6 +54,20 @@ class TokenizedText:
         except TemplateError as error:
             raise StageError(f"{self.name}: the chat template fails: {error}") from error
         return text
+
+
+def open_tokenizer(paths: Sequence[Path], *, trust_remote_code: bool) -> Any:
+    """The tokenizer of the last directory that has one.
+
+    Raises:
+        StageError: there is none.
+    """
+    from transformers import AutoTokenizer
+
+    sources = [path for path in paths if (path / "tokenizer_config.json").is_file()]
+    if not sources:
+        raise StageError(f"{paths[0]}: no tokenizer_config.json")
+    return AutoTokenizer.from_pretrained(sources[-1], trust_remote_code=trust_remote_code)
 
 
 def end_token_ids(declared: int | list[int] | None, own: int | None) -> list[int]:

@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from gate.checkpoints import read_json
-from gate.errors import StageError
 from gate.terms import LocalAdapter
-from gate.tokenized import TokenizedText, end_token_ids
+from gate.tokenized import TokenizedText, end_token_ids, open_tokenizer
 
 
 class Vocabulary(Protocol):
@@ -50,13 +49,8 @@ def read_checkpoint(
     Raises:
         StageError: there is no tokenizer.
     """
-    from transformers import AutoTokenizer
-
     paths = [weights, *(adapter.path for adapter in adapters)]
-    sources = [path for path in paths if (path / "tokenizer_config.json").is_file()]
-    if not sources:
-        raise StageError(f"{weights}: no tokenizer_config.json")
-    tokenizer = AutoTokenizer.from_pretrained(sources[-1], trust_remote_code=trust_remote_code)
+    tokenizer = open_tokenizer(paths, trust_remote_code=trust_remote_code)
     config = read_json(weights / "config.json")
     generation = weights / "generation_config.json"
     declared = (read_json(generation) if generation.is_file() else config).get("eos_token_id")

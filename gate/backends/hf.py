@@ -24,6 +24,7 @@ from gate.engines import (
 from gate.errors import StageError
 from gate.hf_models import Device, Dtype, load_adapted
 from gate.terms import LocalAdapter
+from gate.tokenized import TokenizedText, end_token_ids
 
 if TYPE_CHECKING:
     from gate.language_models import GateLM
@@ -99,61 +100,26 @@ def open_model(
     yield GateLM(engine)
 
 
-class HfEngine:
+class HfEngine(TokenizedText):
     """A transformers model and its tokenizer, as the gate's engine."""
 
     def __init__(self, model: Any, tokenizer: Any, *, name: str, batch_size: int) -> None:
         """Take over a loaded model: from here on it generates greedily."""
         from transformers import GenerationConfig
 
-        self.name = name
+        super().__init__(tokenizer, name=name)
         limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
         self.max_length: int = limit or sys.maxsize
-        begin, end = tokenizer.bos_token_id, tokenizer.eos_token_id
-        self.prefix_token_id: int = end if begin is None else begin
-        self._ends = _end_ids(model.generation_config.eos_token_id, end)
+        declared = model.generation_config.eos_token_id
+        self._ends = end_token_ids(declared, tokenizer.eos_token_id)
         # replaced, because generate() fills what a call leaves open from the checkpoint's settings
         model.generation_config = GenerationConfig(
             do_sample=False, eos_token_id=self._ends, pad_token_id=self._ends[0]
         )
         self._model = model
-        self._tokenizer = tokenizer
         self._batch_size = batch_size
         self._keeps_logits = "logits_to_keep" in signature(model.forward).parameters
         self._can_share = self._caches_attention()
-
-    def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
-        """The tokenizer's ids of a text."""
-        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=add_special_tokens)
-        return ids
-
-    def decode(self, ids: Sequence[int], *, skip_special_tokens: bool) -> str:
-        """The tokenizer's text of ids."""
-        text: str = self._tokenizer.decode(list(ids), skip_special_tokens=skip_special_tokens)
-        return text
-
-    def render_chat(self, messages: list[dict[str, str]], *, add_generation_prompt: bool) -> str:
-        """Messages in the tokenizer's chat template.
-
-        Raises:
-            StageError: there is no chat template, or it refuses the messages.
-        """
-        from jinja2 import TemplateError
-
-        if self._tokenizer.chat_template is None:
-            raise StageError(
-                f"{self.name}: the tokenizer has no chat template", hint="set chat: false"
-            )
-        try:
-            text: str = self._tokenizer.apply_chat_template(
-                messages,
-                tokenize=False,
-                add_generation_prompt=add_generation_prompt,
-                continue_final_message=not add_generation_prompt,
-            )
-        except TemplateError as error:
-            raise StageError(f"{self.name}: the chat template fails: {error}") from error
-        return text
 
     def score(self, rows: Sequence[ScoreRow]) -> Iterator[tuple[Likelihood, ...]]:
         """For each row one likelihood per target; log-softmax in float32, as all logits."""
@@ -275,12 +241,6 @@ class HfEngine:
                 hint="the weights hold NaN or infinity, or overflow in this dtype",
             )
         return scores
-
-
-def _end_ids(declared: int | list[int] | None, own: int | None) -> list[int]:
-    """Tokens that end an answer, as the generation config and the tokenizer have them."""
-    ids = declared if isinstance(declared, list) else [declared]
-    return list(dict.fromkeys(end for end in (*ids, own) if end is not None)) or [0]
 
 
 def _likelihoods(logits: Any, targets: Sequence[tuple[int, ...]]) -> tuple[Likelihood, ...]:
