@@ -10,7 +10,7 @@ from gate.config import GateConfig
 from gate.errors import ConfigError
 from gate.found import read_noise, read_serving, score_of, unmeasured
 from gate.judge import judge, verdict_of, verdict_of_run
-from gate.noise import noise_floor
+from gate.noise import Noise, noise_floor
 from gate.pairing import Pair
 from gate.plan import Plan, artifact_name
 from gate.provenance import collect_provenance
@@ -19,6 +19,7 @@ from gate.records import (
     CheckResult,
     Corpus,
     Evaluation,
+    NoiseFloor,
     Record,
     StageRecord,
     VariantVerdict,
@@ -100,11 +101,7 @@ def make_record(
         scores=tuple(scores.values()),
         artifacts=artifacts,
         audits=audits,
-        noise=tuple(
-            noise_floor(engine, pair)
-            for (engine, _), pair in noise.pairs.items()
-            if isinstance(pair, Pair)
-        ),
+        noise=_noise_floors(noise),
         serving=serving,
         results=results,
         verdicts=verdicts,
@@ -114,21 +111,25 @@ def make_record(
             {name for planned in plan.stages for name in planned.stage.packages},
             root=config.path.parent,
         ),
-        warnings=(
-            *todo.notes,
-            *(
-                f"{artifact.variant}: {warning}"
-                for artifact in artifacts
-                for warning in artifact.report.warnings
-            ),
-            *(
-                f"{one.label}: {warning}"
-                for one in audits
-                if one.audit
-                for warning in one.audit.warnings
-            ),
-        ),
+        warnings=(*todo.notes, *_warnings(artifacts, audits)),
     )
+
+
+def _noise_floors(noise: Noise) -> tuple[NoiseFloor, ...]:
+    return tuple(
+        noise_floor(engine, pair)
+        for (engine, _), pair in noise.pairs.items()
+        if isinstance(pair, Pair)
+    )
+
+
+def _warnings(artifacts: Iterable[Artifact], audits: Iterable[ArtifactAudit]) -> Iterator[str]:
+    """What mergers, quantizers and audits warn of, each with whose it is."""
+    for artifact in artifacts:
+        yield from (f"{artifact.variant}: {warning}" for warning in artifact.report.warnings)
+    for one in audits:
+        if one.audit is not None:
+            yield from (f"{one.label}: {warning}" for warning in one.audit.warnings)
 
 
 def _refuse_shown(config: GateConfig, corpora: Iterable[Corpus]) -> None:
