@@ -54,6 +54,7 @@ CODE = (
     "precisions.py",
     "tensors.py",
     "texts.py",
+    "tokenized.py",
 )
 
 Dtype = Literal["auto", "bfloat16", "float16", "float32"]
