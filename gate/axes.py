@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Literal
 
 from gate import presentation
-from gate.records import Estimate
+from gate.result_records import Estimate
 
 _MOST_SPANS = 4
 """How far an axis reaches beyond its bounds and no difference: multiples of what is between."""

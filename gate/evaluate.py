@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gate.errors import ConfigError, GateError, SourceError, StageError, suggest
-from gate.records import Document, Evaluation, Sample
+from gate.evaluation_records import Document, Evaluation, Sample
 from gate.terms import Task
 
 if TYPE_CHECKING:

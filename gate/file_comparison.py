@@ -3,14 +3,15 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from gate import stats
-from gate.bounds import bounds_of, documents_to_keep
 from gate.errors import ConfigError, SourceError, suggest
 from gate.evaluate import BINARY_METRICS
-from gate.judge import judge, verdict_of
-from gate.records import CheckResult, Corpus, Document, Sample, Score, Verdict
+from gate.evaluation_records import Corpus, Document, Sample, Score
+from gate.judging.bounds import bounds_of, documents_to_keep
+from gate.judging.judge import judge, verdict_of
+from gate.result_records import CheckResult, Verdict
 from gate.sample_files import LoggedSample, LoggedSamples, SampleFile, read_samples
 from gate.sample_pairs import pair_samples
+from gate.stats import proportions
 from gate.terms import Check, Noun, ResolvedCheck, Use
 
 REFERENCE, CANDIDATE = "reference", "candidate"
@@ -232,7 +233,7 @@ def _documents_needed(result: CheckResult) -> int | None:
         return None
     most = 0
     if estimate.flips is not None:
-        most = stats.floor_documents(-check.at_least, confidence=check.confidence)
+        most = proportions.floor_documents(-check.at_least, confidence=check.confidence)
     for bound in bounds_of(check, estimate):
         if not bound.is_kept:
             needed = documents_to_keep(bound, estimate, confidence=check.confidence)

@@ -7,11 +7,12 @@ from typing import NamedTuple
 from gate.checkpoints import has_safetensors, read_headers
 from gate.config import GateConfig, is_of_serving
 from gate.errors import GateError
-from gate.noise import Noise
-from gate.pairing import Pair, pair_scores
+from gate.evaluation_records import Evaluation, Score
+from gate.judging.noise import Noise
+from gate.judging.pairing import Pair, pair_scores
 from gate.plan import Plan, PlannedNoise
 from gate.provenance import machine
-from gate.records import Evaluation, Score, WeightReport
+from gate.records import WeightReport
 from gate.serving_records import Serving, SpeedRun
 from gate.store import Store
 from gate.terms import Source, Stage, Variant

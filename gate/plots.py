@@ -6,7 +6,8 @@ from typing import Literal, NamedTuple
 
 from gate import axes
 from gate.presentation import one_line, percent, size
-from gate.records import Record, Verdict
+from gate.records import Record
+from gate.result_records import Verdict
 from gate.serving_views import Better, Point, efficient_front, points
 
 WIDTH, HEIGHT = 480, 320

@@ -7,14 +7,8 @@ from decimal import Decimal
 from typing import Literal, NamedTuple
 
 from gate.digest import digest_json
-from gate.records import (
-    DIFFERENCE_OF_SHARES,
-    CheckResult,
-    Estimate,
-    Outcome,
-    Score,
-    Verdict,
-)
+from gate.evaluation_records import Score
+from gate.result_records import DIFFERENCE_OF_SHARES, CheckResult, Estimate, Outcome, Verdict
 from gate.serving_records import RATIO
 from gate.terms import Check
 

@@ -8,23 +8,15 @@ from gate.audit_records import ArtifactAudit, Audit
 from gate.calibration import find_overlap, read_calibration
 from gate.config import GateConfig
 from gate.errors import ConfigError
+from gate.evaluation_records import Corpus, Evaluation
 from gate.found import read_noise, read_serving, score_of, unmeasured
-from gate.judge import judge, verdict_of, verdict_of_run
-from gate.noise import Noise, noise_floor
-from gate.pairing import Pair
+from gate.judging.judge import judge, verdict_of, verdict_of_run
+from gate.judging.noise import Noise, noise_floor
+from gate.judging.pairing import Pair
 from gate.plan import Plan, artifact_name
 from gate.provenance import collect_provenance
-from gate.records import (
-    Artifact,
-    CheckResult,
-    Corpus,
-    Evaluation,
-    NoiseFloor,
-    Record,
-    StageRecord,
-    VariantVerdict,
-    WeightReport,
-)
+from gate.records import Artifact, Record, StageRecord, WeightReport
+from gate.result_records import CheckResult, NoiseFloor, VariantVerdict
 from gate.stages import PlannedStage
 from gate.store import Finished, Store
 from gate.terms import Source, Task, Variant

@@ -1,18 +1,18 @@
 """What a run found, and the record of it: everything that reports are rendered from."""
 
 from datetime import datetime
-from typing import Literal
 
 from pydantic import Field
 
 from gate.audit_records import ArtifactAudit
+from gate.distribution_records import Distribution
+from gate.evaluation_records import Corpus, Score
+from gate.lineage_records import Duplicates, Lineage, Policy
+from gate.result_records import CheckResult, NoiseFloor, VariantVerdict, Verdict
 from gate.serving_records import Serving
-from gate.terms import Candidate, Check, Noun, Source, StageKind, Task, Variant
+from gate.terms import Candidate, Noun, Source, StageKind, Task, Variant
 
 SCHEMA_VERSION = 1
-
-Outcome = Literal["pass", "fail", "inconclusive", "error"]
-Verdict = Literal["promote", "block", "inconclusive", "error"]
 
 
 class Fallback(Noun):
@@ -51,161 +51,6 @@ class WeightReport(Noun):
     def bits_per_weight(self) -> float:
         """Bits of storage per weight, over all tensors."""
         return 8 * self.weight_bytes / self.parameters
-
-
-class Document(Noun):
-    """One document of a task, as every variant was asked it.
-
-    Attributes:
-        id: its position in the task.
-        hash: lm-eval's sha256 of the document.
-        prompt: the text the model continues, chat template included.
-        target: the right answer, as text.
-        choices: the answers offered; empty for a generation task.
-    """
-
-    id: int
-    hash: str
-    prompt: str
-    target: str
-    choices: tuple[str, ...] = ()
-
-
-class Sample(Noun):
-    """What one variant made of one document.
-
-    Attributes:
-        id: the document's position in the task.
-        hash: the document's hash.
-        value: the metric, larger or smaller being better as the evaluation says.
-        answer: the choice taken, or the text generated.
-        request_hash: sha256 of every token id the model was given for this document.
-        loglikelihoods: summed log-probability of each choice, in nats; empty for generation.
-    """
-
-    id: int
-    hash: str
-    value: float
-    answer: str
-    request_hash: str
-    loglikelihoods: tuple[float, ...] = ()
-
-
-class Evaluation(Noun):
-    """What an evaluate stage gives: one sample per document of a task, sorted by document id."""
-
-    task: str
-    metric: str
-    higher_is_better: bool
-    is_binary: bool
-    documents: tuple[Document, ...]
-    samples: tuple[Sample, ...]
-
-
-class Score(Noun):
-    """How one variant did on one task: one sample per document, sorted by document id."""
-
-    variant: str
-    task: str
-    metric: str
-    higher_is_better: bool
-    is_binary: bool
-    samples: tuple[Sample, ...]
-
-    @property
-    def mean(self) -> float:
-        """The mean of the metric over the documents; 0.0 where there are none."""
-        if not self.samples:
-            return 0.0
-        return sum(sample.value for sample in self.samples) / len(self.samples)
-
-
-class Corpus(Noun):
-    """The documents of one task, the same for every variant."""
-
-    task: str
-    documents: tuple[Document, ...]
-
-
-class Flips(Noun):
-    """How many documents changed between two arms of a binary metric.
-
-    Attributes:
-        gains: documents the reference got wrong and the candidate right.
-        losses: documents the reference got right and the candidate wrong.
-        mid_p: mid-p McNemar p-value of 'gains and losses are equally likely'.
-    """
-
-    gains: int
-    losses: int
-    mid_p: float
-
-
-DIFFERENCE_OF_SHARES = "share difference"
-"""The unit of a change in a share of documents: 0.02 is told as 2 points."""
-
-
-class Estimate(Noun):
-    """A comparison's result with its interval.
-
-    Attributes:
-        value: the point estimate, larger being better for the candidate unless `unit` says else.
-        low: one-sided lower confidence bound at the check's confidence.
-        high: one-sided upper confidence bound at the check's confidence.
-        n: number of paired documents.
-        unit: what the numbers are, such as 'share of documents'.
-        method: the interval's method, by its name in the literature.
-        flips: documents changed, for a binary metric.
-    """
-
-    value: float
-    low: float
-    high: float
-    n: int
-    unit: str
-    method: str
-    flips: Flips | None = None
-
-
-class NoiseFloor(Noun):
-    """What two evaluations of one variant differ by: batches of another size, another order.
-
-    Attributes:
-        engine: the backend's name.
-        variant: whose evaluation was repeated.
-        task: the task.
-        delta: the change of the metric from the first to the second, with its flips.
-        largest_change: of a choice's log-likelihood, in nats; None for a generation task.
-        kl: mean divergence of the second from the first, over the choices' probabilities, in nats
-            a document; None where there are no choices.
-    """
-
-    engine: str
-    variant: str
-    task: str
-    delta: Estimate
-    largest_change: float | None
-    kl: float | None
-
-
-class CheckResult(Noun):
-    """What a check found for one variant and task, with the reason in one sentence."""
-
-    check: Check
-    variant: str
-    reference: str
-    task: str
-    outcome: Outcome
-    reason: str
-    estimate: Estimate | None = None
-
-
-class VariantVerdict(Noun):
-    """May this variant ship: the verdict over the checks of its whole lineage, and why."""
-
-    variant: str
-    verdict: Verdict
-    reasons: tuple[str, ...]
 
 
 class Artifact(Noun):
@@ -286,6 +131,10 @@ class Record(Noun):
     artifacts: tuple[Artifact, ...]
     audits: tuple[ArtifactAudit, ...] = ()
     noise: tuple[NoiseFloor, ...] = ()
+    distributions: tuple[Distribution, ...] = ()
+    lineages: tuple[Lineage, ...] = ()
+    duplicates: tuple[Duplicates, ...] = ()
+    policy: Policy | None = None
     serving: tuple[Serving, ...] = ()
     results: tuple[CheckResult, ...]
     verdicts: tuple[VariantVerdict, ...]
@@ -293,7 +142,3 @@ class Record(Noun):
     stages: tuple[StageRecord, ...]
     provenance: Provenance
     warnings: tuple[str, ...] = ()
-
-
-EXIT_STATUS: dict[Verdict, int] = {"promote": 0, "block": 1, "error": 3, "inconclusive": 4}
-"""The exit status of a run, by its verdict; 2 is kept for wrong config and usage."""

@@ -5,7 +5,8 @@ from itertools import groupby
 from typing import Literal, NamedTuple
 
 from gate.presentation import MISSING, amount, percent, size
-from gate.records import Record, Verdict
+from gate.records import Record
+from gate.result_records import Verdict
 from gate.serving_records import BatchKind, Serving, SpeedMeasure, SpeedRun
 from gate.terms import Task, Variant
 from gate.views import score_of

@@ -2,15 +2,24 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field
 
 from gate.calibration import find_overlap, read_calibration
 from gate.digest import digest_file
 from gate.errors import ConfigError, suggest
 from gate.task_files import TaskFiles, document_texts, inspect_task
-from gate.terms import Calibration, Check, Level, Noun, Speed, Task, Text, Use, read_use
+from gate.terms import (
+    Calibration,
+    Check,
+    Noun,
+    Reading,
+    Sequential,
+    Speed,
+    Task,
+    Text,
+)
+from gate.written_suite import WrittenSuite, WrittenTask, WrittenText
 from gate.yaml_files import YamlFile, read_yaml
 
 
@@ -24,6 +33,8 @@ class Suite(Noun):
         calibration: what quantizers are shown, and the digest of each file.
         speed: how to measure what variants cost to serve; None where nothing asks for it.
         noise_floor: run a reference of each engine twice, to know what that alone changes.
+        distributions: how distributions over texts are compared.
+        sequential: stop asking as soon as a check is decided; None to ask every document.
     """
 
     name: str
@@ -38,122 +49,8 @@ class Suite(Noun):
     calibration_digests: tuple[str, ...] = ()
     speed: Speed | None = None
     noise_floor: bool = True
-
-
-class Written(BaseModel):
-    """A part of a YAML file as people write it: unknown keys are refused."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class WrittenTask(Written):
-    """One entry of a suite's `tasks`."""
-
-    name: str
-    metric: str
-    filter: str = "none"
-    path: str | None = None
-    num_fewshot: int | None = Field(default=None, ge=0)
-    limit: int | None = Field(default=None, ge=1)
-    seed: int = 1234
-    chat: bool = False
-    reference: str | None = Field(default=None, pattern=r"^adapter:[A-Za-z0-9][A-Za-z0-9._-]*$")
-
-
-class WrittenText(Written):
-    """One entry of a suite's `texts`."""
-
-    name: str
-    path: str
-
-
-class WrittenCalibration(Written):
-    """One entry of a suite's `calibration`."""
-
-    path: str
-
-
-class WrittenSpeed(Written):
-    """A suite's `speed`."""
-
-    repeats: int = Field(default=3, ge=2)
-    batch_size: int = Field(default=8, ge=2)
-    prompt_tokens: int = Field(default=128, ge=8)
-    new_tokens: int = Field(default=32, ge=2)
-
-
-class WrittenCheck(Written):
-    """One entry of a suite's `checks`; `margin: m` is short for `at_least: -m`."""
-
-    of: str
-    against: str
-    compare: Use
-    margin: float | None = None
-    two_sided: bool = False
-    at_least: float | None = None
-    at_most: float | None = None
-    tasks: tuple[str, ...] | None = None
-    confidence: float = 0.95
-    level: Level = "block"
-
-    _use = field_validator("compare", mode="before")(read_use)
-
-    @field_validator("tasks", mode="before")
-    @classmethod
-    def _as_tuple(cls, value: Any) -> Any:
-        return tuple(value) if isinstance(value, list) else value
-
-    @field_validator("margin")
-    @classmethod
-    def _margin_is_a_share(cls, value: float | None) -> float | None:
-        if value is not None and not 0 < value < 1:
-            raise ValueError(
-                f"a margin is a share above 0 and below 1, not {value:g}; 0.02 means 2 points"
-            )
-        return value
-
-    @field_validator("confidence")
-    @classmethod
-    def _confidence_is_possible(cls, value: float, _: ValidationInfo) -> float:
-        if not 0.5 < value < 1:  # noqa: PLR2004 (a one-sided confidence of a half says nothing)
-            raise ValueError(f"a one-sided confidence is above 0.5 and below 1, not {value:g}")
-        return value
-
-    @model_validator(mode="after")
-    def _has_a_bound(self) -> "WrittenCheck":
-        if self.margin is not None and (self.at_least is not None or self.at_most is not None):
-            raise ValueError("give a margin, or at_least and at_most, not both")
-        if self.two_sided and self.margin is None:
-            raise ValueError("two_sided needs a margin")
-        if self.margin is None and self.at_least is None and self.at_most is None:
-            raise ValueError("needs a bound: margin, at_least or at_most")
-        return self
-
-    def check(self) -> Check:
-        """The check, with a margin written out as bounds."""
-        at_least = self.at_least if self.margin is None else -self.margin
-        at_most = self.margin if self.two_sided else self.at_most
-        return Check(
-            of=self.of,
-            against=self.against,
-            compare=self.compare,
-            at_least=at_least,
-            at_most=at_most,
-            tasks=self.tasks,
-            confidence=self.confidence,
-            level=self.level,
-        )
-
-
-class WrittenSuite(Written):
-    """A suite file."""
-
-    tasks: list[WrittenTask] = Field(min_length=1)
-    checks: list[WrittenCheck] = Field(min_length=1)
-    texts: list[WrittenText] = Field(default_factory=list)
-    calibration: list[WrittenCalibration] = Field(default_factory=list)
-    speed: WrittenSpeed | None = None
-    noise_floor: bool = True
+    distributions: Reading = Reading()
+    sequential: Sequential | None = None
 
 
 def load_suite(given: str, *, root: Path) -> tuple[Suite, YamlFile]:
@@ -197,6 +94,8 @@ def load_suite(given: str, *, root: Path) -> tuple[Suite, YamlFile]:
         calibration_digests=tuple(digest_file(Path(one.path)) for one in calibration),
         speed=_speed(written),
         noise_floor=written.noise_floor,
+        distributions=Reading(**written.distributions.model_dump()),
+        sequential=_sequential(written),
     )
     return suite, file
 
@@ -265,6 +164,12 @@ def _refuse_overlap(path: Path, files: Mapping[str, TaskFiles], file: YamlFile, 
                 f"{shown.where} is also document {place} of task {task!r}",
                 hint="calibrate on inputs that no task judges, or the verdict flatters",
             )
+
+
+def _sequential(written: WrittenSuite) -> Sequential | None:
+    if isinstance(written.sequential, bool):
+        return Sequential() if written.sequential else None
+    return Sequential(**written.sequential.model_dump())
 
 
 def _speed(written: WrittenSuite) -> Speed | None:

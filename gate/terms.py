@@ -10,7 +10,7 @@ from gate.digest import digest_json
 __all__ = ["JsonValue"]
 
 Kind = Literal["base", "adapter", "merged", "bridge", "quantized"]
-StageKind = Literal["merge", "quantize", "audit", "evaluate", "speed"]
+StageKind = Literal["merge", "quantize", "audit", "evaluate", "read", "speed"]
 Level = Literal["block", "warn"]
 
 
@@ -104,6 +104,9 @@ class Task(Noun):
         chat: render each prompt with the tokenizer's chat template.
         reference: adapter:NAME for the adapter that the task is for, where several are merged: it
             alone on the base is what `adapter` means in this task's checks.
+        cluster: the field of a document that names what it shares with others (a passage, a
+            conversation); None where documents are independent.
+        slice: the field of a document that names its part of the task (a language, a topic).
     """
 
     name: str
@@ -115,6 +118,8 @@ class Task(Noun):
     seed: int = 1234
     chat: bool = False
     reference: str | None = None
+    cluster: str | None = None
+    slice: str | None = None
 
     @property
     def adapter(self) -> str | None:
@@ -123,10 +128,40 @@ class Task(Noun):
 
 
 class Text(Noun):
-    """Texts that are read token by token, one to a line of a JSON-lines file, as `text`."""
+    """Texts that are read token by token, one to a line of a JSON-lines file: text or messages.
+
+    Of messages, which are rendered with the chat template, the assistant's words are read.
+    """
 
     name: str
     path: str
+
+
+class Reading(Noun):
+    """How the distributions over texts are compared.
+
+    Attributes:
+        top: the reference's most probable tokens whose probabilities are kept at each place.
+        vocabulary: compare at those tokens and what is left over, or over the full vocabulary,
+            for which reference and candidate are loaded together.
+        worst: places shown, of those where the two differ most.
+    """
+
+    top: int = 128
+    vocabulary: Literal["top", "full"] = "top"
+    worst: int = 20
+
+
+class Sequential(Noun):
+    """Looks at the documents so far, in one seeded order, until each check is decided.
+
+    Attributes:
+        first: documents at the first look.
+        growth: how many times as many at the next; the last look is at all of them.
+    """
+
+    first: int = 50
+    growth: float = 2.0
 
 
 class Calibration(Noun):
@@ -160,7 +195,8 @@ class Check(Noun):
         compare: the comparison, by its file's name in gate/comparisons.
         at_least: lower bound in the comparison's unit; a margin m is at_least -m.
         at_most: upper bound in the comparison's unit.
-        tasks: names of tasks; None for all of the suite's.
+        tasks: names of tasks, or of texts for a comparison of distributions; None for all of them.
+        slice: judge only the documents of this slice.
         confidence: one-sided confidence of each bound, in (0.5, 1).
         level: whether a check that does not pass blocks the release or only warns.
     """
@@ -171,6 +207,7 @@ class Check(Noun):
     at_least: float | None = None
     at_most: float | None = None
     tasks: tuple[str, ...] | None = None
+    slice: str | None = None
     confidence: float = 0.95
     level: Level = "block"
 
@@ -185,7 +222,8 @@ class Check(Noun):
 class ResolvedCheck(Noun):
     """A check of one variant against one other on one task: what a Check comes down to.
 
-    `task` is empty where what is compared is no task's: speed and size.
+    `task` is a text's name where distributions are compared, and empty where what is compared is
+    no task's: speed and size.
     """
 
     check: Check
@@ -196,7 +234,8 @@ class ResolvedCheck(Noun):
     @property
     def label(self) -> str:
         """The name people and CI know it by: q4_k_m-vs-merged[desk_intent]:delta."""
-        task = f"[{self.task}]" if self.task else ""
+        part = f"/{self.check.slice}" if self.check.slice else ""
+        task = f"[{self.task}{part}]" if self.task else ""
         return f"{self.variant}-vs-{self.reference}{task}:{self.check.compare}"
 
 
@@ -222,9 +261,9 @@ class Stage(Noun):
     """One expensive step, named by everything that can change what it gives.
 
     Attributes:
-        kind: merge, quantize, audit, evaluate or speed.
-        use: the extension that does it (for evaluate and speed the backend, for audit what it
-            looks at).
+        kind: merge, quantize, audit, evaluate, read or speed.
+        use: the extension that does it (for evaluate, read and speed the backend, for audit what
+            it looks at).
         inputs: {role: content id}; a stage's output goes by that stage's key.
         code: the sha256 of the extension's source.
         packages: {distribution: version} of what the extension names in PACKAGES.

@@ -4,8 +4,10 @@ from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
 from gate.audit_records import ArtifactAudit, Audit
+from gate.evaluation_records import Document, Sample, Score
 from gate.presentation import MISSING, OUTCOME_WORDS, amount, count, percent, quantity
-from gate.records import Artifact, CheckResult, Document, NoiseFloor, Record, Sample, Score
+from gate.records import Artifact, Record
+from gate.result_records import CheckResult, NoiseFloor
 from gate.terms import Variant
 
 _WORST = 8

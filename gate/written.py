@@ -2,8 +2,8 @@
 
 from pydantic import Field, field_validator
 
-from gate.suites import Written
 from gate.terms import Use, read_use
+from gate.written_suite import Written
 
 DEFAULT_TIMEOUT_MINUTES = 240.0
 """The longest that a stage may take unless gate.yaml says otherwise."""

@@ -6,8 +6,9 @@ from textwrap import dedent
 
 from gate.audit_records import Audit
 from gate.digest import digest_json
+from gate.evaluation_records import Document, Evaluation, Sample
 from gate.jobs import Done, Failed, Progress, Started
-from gate.records import Document, Evaluation, Sample, WeightReport
+from gate.records import WeightReport
 from gate.serving_records import BatchSpeed, SpeedRun
 from gate.worker import AUDIT_FILE, EVALUATION_FILE, REPORT_FILE, SPEED_FILE
 

@@ -6,17 +6,9 @@ from collections.abc import Sequence
 
 from record_parts import TASKS, VARIANTS, build_artifacts, build_provenance, build_stages, sha
 
-from gate.records import (
-    CheckResult,
-    Corpus,
-    Document,
-    Estimate,
-    Flips,
-    Record,
-    Sample,
-    Score,
-    VariantVerdict,
-)
+from gate.evaluation_records import Corpus, Document, Sample, Score
+from gate.records import Record
+from gate.result_records import CheckResult, Estimate, Flips, VariantVerdict
 from gate.terms import Adapter, Candidate, Check, Source, Task, Use, Variant
 
 HOSTILE = "<script>alert(1)</script>\" onload='alert(2)' | `x` @everyone \x1b[31m\x00"

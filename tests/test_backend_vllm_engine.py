@@ -13,9 +13,9 @@ from gates import write_task
 
 from gate.children import run_in_child
 from gate.environments import gate_alone
+from gate.evaluation_records import Evaluation
 from gate.jobs import Batch, Done, Job
 from gate.mergers.stream import merge
-from gate.records import Evaluation
 from gate.terms import LocalAdapter, Stage, Task, Use
 from gate.worker import EVALUATION_FILE, run_in_process
 

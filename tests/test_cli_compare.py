@@ -231,7 +231,7 @@ def test_json_is_one_object_and_nothing_else(tmp_path):
 
 def test_the_keys_of_the_json_are_in_the_help():
     from gate.file_comparison import FileComparison, TaskComparison
-    from gate.records import Estimate, Flips
+    from gate.result_records import Estimate, Flips
 
     told = " ".join(gate("compare", "--help", cwd=".").stdout.split())
     for noun in (FileComparison, TaskComparison, Estimate, Flips):

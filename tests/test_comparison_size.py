@@ -4,12 +4,12 @@ import pytest
 from serving_builder import build_serving
 
 from gate import extensions
-from gate.bounds import bounds_of
 from gate.comparisons import size
 from gate.errors import StageError
+from gate.judging.bounds import bounds_of
+from gate.judging.reasons import Finding
 from gate.presentation import interval_text, rule_text
-from gate.reasons import Finding
-from gate.records import CheckResult
+from gate.result_records import CheckResult
 from gate.terms import Check, Use
 
 ADAPTER = build_serving("adapter", size_bytes=1000, weight_bytes=900, parameters=450)

@@ -7,11 +7,11 @@ from scipy import stats as scipy_stats
 from serving_builder import build_run, build_serving
 
 from gate import extensions
-from gate.bounds import bounds_of
 from gate.comparisons import speed
 from gate.errors import ConfigError, StageError
-from gate.reasons import Finding
-from gate.records import Estimate
+from gate.judging.bounds import bounds_of
+from gate.judging.reasons import Finding
+from gate.result_records import Estimate
 from gate.terms import Check, Use
 
 

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from gate import extensions, stats
+from gate import extensions
 from gate.comparisons import delta, flips
-from gate.records import Sample, Score
+from gate.evaluation_records import Sample, Score
+from gate.stats import means, proportions
 from gate.terms import Use
 
 
@@ -55,7 +56,7 @@ def test_delta_of_a_binary_metric_is_tangos_interval_in_shares_of_documents():
     assert (estimate.n, estimate.unit) == (200, "share difference")
     assert estimate.method == "Tango score interval"
     assert (estimate.flips.gains, estimate.flips.losses) == (3, 7)
-    assert estimate.flips.mid_p == stats.mid_p_mcnemar(3, 7)
+    assert estimate.flips.mid_p == proportions.mid_p_mcnemar(3, 7)
 
 
 def test_delta_turns_a_metric_round_where_lower_is_better():
@@ -81,8 +82,8 @@ def test_delta_of_equal_scores_is_zero_but_not_certain():
 
 def test_delta_of_a_continuous_metric_is_the_envelope_of_two_intervals(changes):
     estimate = delta.compare(*continuous_pair(np.zeros(300), changes), confidence=0.95)
-    student = stats.paired_t_interval(changes, confidence=0.95)
-    bootstrap = stats.bca_interval(changes, confidence=0.95)
+    student = means.paired_t_interval(changes, confidence=0.95)
+    bootstrap = means.bca_interval(changes, confidence=0.95)
     assert estimate.value == pytest.approx(changes.mean())
     assert estimate.low == min(student.low, bootstrap.low)
     assert estimate.high == max(student.high, bootstrap.high)

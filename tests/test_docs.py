@@ -15,7 +15,8 @@ from gate.cli import app
 from gate.config import load_config
 from gate.digest import digest_json
 from gate.errors import ConfigError
-from gate.records import EXIT_STATUS, Sample, Score
+from gate.evaluation_records import Sample, Score
+from gate.result_records import EXIT_STATUS
 from gate.suites import shipped_suites
 
 ROOT = Path(__file__).parent.parent

@@ -5,8 +5,9 @@ import time
 
 import pytest
 
-from gate.judge import judge, verdict_of, verdict_of_run
-from gate.records import CheckResult, Corpus, Document, Estimate, Sample, Score, VariantVerdict
+from gate.evaluation_records import Corpus, Document, Sample, Score
+from gate.judging.judge import judge, verdict_of, verdict_of_run
+from gate.result_records import CheckResult, Estimate, VariantVerdict
 from gate.terms import Check, ResolvedCheck, Use
 
 TASK = "desk_intent"
@@ -392,7 +393,7 @@ def toy(tmp_path, monkeypatch):
         )
         (info / "entry_points.txt").write_text("[gate.comparisons]\ntoy = toy_comparison\n")
         (tmp_path / "toy_comparison.py").write_text(
-            "from gate.records import Estimate\n"
+            "from gate.result_records import Estimate\n"
             "def compare(reference, candidate, *, confidence, scale: float = 1.0):\n"
             f"    return {expression}\n"
         )

@@ -5,9 +5,9 @@ from gates import SUITE, FakeWorker, write_gate
 from test_judge import TASK, arms, corpus, make_check, make_score
 
 from gate.config import load_config
-from gate.judge import judge
-from gate.noise import Noise, noise_floor
-from gate.pairing import Pair
+from gate.judging.judge import judge
+from gate.judging.noise import Noise, noise_floor
+from gate.judging.pairing import Pair
 from gate.runner import run_gate
 from gate.store import Store
 

@@ -2,6 +2,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
+from gate.evaluation_records import Sample, Score
 from gate.presentation import (
     amount,
     bound_text,
@@ -19,7 +20,7 @@ from gate.presentation import (
     size,
     unit_label,
 )
-from gate.records import CheckResult, Estimate, Sample, Score
+from gate.result_records import CheckResult, Estimate
 from gate.terms import Check, Use
 from gate.views import changes, not_passed
 

@@ -9,8 +9,9 @@ from serving_builder import build_run, build_serving, build_servings
 
 from gate import plots
 from gate.comparisons import size, speed
-from gate.records import CheckResult, Record
+from gate.records import Record
 from gate.renderers import html, junit, markdown, text
+from gate.result_records import CheckResult
 from gate.terms import Check, Use
 
 RENDERERS = [html, markdown, text]

@@ -6,7 +6,7 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
-from gate import stats
+from gate.stats import means, proportions, sample_size
 
 TWO_SIDED_95 = 0.975
 ONE_SIDED_95 = 0.95
@@ -32,7 +32,7 @@ def approx(expected, digits=6):
 )
 def test_tangos_interval_has_the_published_ends(table, confidence, expected, digits):
     gains, losses, n = table
-    interval = stats.tango_interval(gains, losses, n=n, confidence=confidence)
+    interval = proportions.tango_interval(gains, losses, n=n, confidence=confidence)
     assert interval == approx(expected, digits)
 
 
@@ -49,25 +49,25 @@ def test_tangos_interval_has_the_published_ends(table, confidence, expected, dig
 )
 def test_tangos_z_gives_the_published_p_values(table, margin, z, p_pass):
     gains, losses, n = table
-    statistic = stats.tango_z(gains, losses, n=n, difference=-margin)
+    statistic = proportions.tango_z(gains, losses, n=n, difference=-margin)
     assert statistic == pytest.approx(z, abs=5e-5)
     assert 1 - NormalDist().cdf(statistic) == pytest.approx(p_pass, abs=5e-6)
 
 
 def test_tangos_z_is_zero_where_the_difference_is_what_was_seen():
-    assert stats.tango_z(3, 7, n=200, difference=-0.02) == 0.0
+    assert proportions.tango_z(3, 7, n=200, difference=-0.02) == 0.0
 
 
 def test_tangos_interval_has_a_width_at_no_flips():
     z = NormalDist().inv_cdf(0.95)
-    interval = stats.tango_interval(0, 0, n=133, confidence=0.95)
+    interval = proportions.tango_interval(0, 0, n=133, confidence=0.95)
     assert interval.high == pytest.approx(z**2 / (133 + z**2), abs=1e-12)
     assert interval.low == -interval.high
 
 
 @pytest.mark.parametrize(("gains", "losses", "end"), [(0, 9, "low"), (9, 0, "high")])
 def test_tangos_interval_ends_at_one_where_every_document_flipped(gains, losses, end):
-    interval = stats.tango_interval(gains, losses, n=9, confidence=0.95)
+    interval = proportions.tango_interval(gains, losses, n=9, confidence=0.95)
     assert getattr(interval, end) == (-1.0 if end == "low" else 1.0)
     assert interval.low < interval.high
 
@@ -75,10 +75,10 @@ def test_tangos_interval_ends_at_one_where_every_document_flipped(gains, losses,
 @pytest.mark.parametrize(("gains", "losses"), [(0, 0), (3, 7), (0, 5), (60, 10), (50, 50)])
 def test_tangos_interval_ends_are_roots_and_turn_round_with_the_arms(gains, losses):
     z = NormalDist().inv_cdf(0.95)
-    low, high = stats.tango_interval(gains, losses, n=200, confidence=0.95)
-    assert stats.tango_z(gains, losses, n=200, difference=low) == pytest.approx(z, abs=1e-9)
-    assert stats.tango_z(gains, losses, n=200, difference=high) == pytest.approx(-z, abs=1e-9)
-    swapped = stats.tango_interval(losses, gains, n=200, confidence=0.95)
+    low, high = proportions.tango_interval(gains, losses, n=200, confidence=0.95)
+    assert proportions.tango_z(gains, losses, n=200, difference=low) == pytest.approx(z, abs=1e-9)
+    assert proportions.tango_z(gains, losses, n=200, difference=high) == pytest.approx(-z, abs=1e-9)
+    swapped = proportions.tango_interval(losses, gains, n=200, confidence=0.95)
     assert swapped == pytest.approx((-high, -low), abs=1e-12)
 
 
@@ -86,7 +86,8 @@ def test_tangos_interval_narrows_with_more_documents():
     widths = [
         high - low
         for low, high in (
-            stats.tango_interval(3 * k, 5 * k, n=100 * k, confidence=0.95) for k in (1, 2, 4, 8)
+            proportions.tango_interval(3 * k, 5 * k, n=100 * k, confidence=0.95)
+            for k in (1, 2, 4, 8)
         )
     ]
     assert widths == sorted(widths, reverse=True)
@@ -115,7 +116,7 @@ def false_passes(margin, n, flip_rate):
     total = 0.0
     for gains in likely_counts(n, gain_rate):
         for losses in likely_counts(n, loss_rate):
-            if stats.tango_z(gains, losses, n=n, difference=-margin) <= z:
+            if proportions.tango_z(gains, losses, n=n, difference=-margin) <= z:
                 break  # one more loss only lowers the statistic
             total += trinomial(gains, losses, n, gain_rate, loss_rate)
     return total
@@ -144,8 +145,8 @@ def test_a_harmful_variant_passes_as_rarely_as_tabulated(margin, n):
 
 @pytest.mark.parametrize(("gains", "losses", "n"), [(0, 0, 133), (0, 0, 132), (3, 7, 700)])
 def test_the_interval_and_the_statistic_decide_alike(gains, losses, n):
-    passes = stats.tango_interval(gains, losses, n=n, confidence=0.95).low > -0.02
-    z = stats.tango_z(gains, losses, n=n, difference=-0.02)
+    passes = proportions.tango_interval(gains, losses, n=n, confidence=0.95).low > -0.02
+    z = proportions.tango_z(gains, losses, n=n, difference=-0.02)
     assert passes == (z > NormalDist().inv_cdf(0.95))
 
 
@@ -154,13 +155,13 @@ def test_the_interval_and_the_statistic_decide_alike(gains, losses, n):
     [(1, 7, 0.0390625), (7, 1, 0.0390625), (0, 0, 1.0), (5, 5, 1.0), (0, 1, 0.5)],
 )
 def test_mcnemars_mid_p_has_the_published_value(gains, losses, expected):
-    assert stats.mid_p_mcnemar(gains, losses) == pytest.approx(expected, abs=1e-12)
+    assert proportions.mid_p_mcnemar(gains, losses) == pytest.approx(expected, abs=1e-12)
 
 
 def test_mcnemars_mid_p_is_the_exact_p_less_the_probability_of_what_was_seen():
     # Agresti, Categorical Data Analysis: approval ratings 86 and 150; exact p 3.716e-5.
     seen = math.comb(236, 86) / 2**236
-    assert stats.mid_p_mcnemar(86, 150) + seen == pytest.approx(3.716e-5, abs=5e-9)
+    assert proportions.mid_p_mcnemar(86, 150) + seen == pytest.approx(3.716e-5, abs=5e-9)
 
 
 @pytest.mark.parametrize(
@@ -173,14 +174,14 @@ def test_mcnemars_mid_p_is_the_exact_p_less_the_probability_of_what_was_seen():
     ],
 )
 def test_clopper_and_pearsons_interval_has_the_published_ends(successes, n, expected):
-    assert stats.clopper_pearson(successes, n, confidence=0.975) == approx(expected)
+    assert proportions.clopper_pearson(successes, n, confidence=0.975) == approx(expected)
 
 
 def test_the_t_interval_has_the_published_ends_for_the_sleep_data():
     # R, datasets::sleep, paired: mean 1.58, t = -4.0621, 95 % (0.7001, 2.4599).
     first = np.array([0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0])
     second = np.array([1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4])
-    interval = stats.paired_t_interval(second - first, confidence=0.975)
+    interval = means.paired_t_interval(second - first, confidence=0.975)
     assert interval == approx((0.70011, 2.45989), 5)
     assert 1.58 / (interval.high - 1.58) * 2.262157 == approx(4.0621, 4)
 
@@ -194,20 +195,20 @@ def test_the_bca_interval_agrees_with_scipys(n):
         (sample,), np.mean, method="BCa", confidence_level=0.90, n_resamples=9_999, rng=1
     ).confidence_interval
     error = sample.std() / math.sqrt(n)
-    ours = stats.bca_interval(sample, confidence=0.95)
+    ours = means.bca_interval(sample, confidence=0.95)
     assert ours == pytest.approx((theirs.low, theirs.high), abs=0.12 * error)
 
 
 def test_the_bca_interval_is_the_same_each_time_and_reaches_into_the_long_tail():
     sample = np.random.default_rng(3).lognormal(size=50)
-    bca = stats.bca_interval(sample, confidence=0.95)
-    assert bca == stats.bca_interval(sample, confidence=0.95)
+    bca = means.bca_interval(sample, confidence=0.95)
+    assert bca == means.bca_interval(sample, confidence=0.95)
     assert bca.high - sample.mean() > 1.1 * (sample.mean() - bca.low)
 
 
 @pytest.mark.parametrize("value", [0.0, 0.25, 1 / 3])
 def test_equal_differences_give_the_bca_interval_of_student_without_width(value):
-    interval = stats.bca_interval(np.full(30, value), confidence=0.95)
+    interval = means.bca_interval(np.full(30, value), confidence=0.95)
     assert interval == pytest.approx((value, value), abs=1e-12)
 
 
@@ -215,22 +216,22 @@ def test_equal_differences_are_seen_through_rounding():
     differences = np.full(10, 0.3) - np.array([0.1 * k for k in range(10)])
     differences += np.array([0.1 * k for k in range(10)])
     assert len(set(differences)) > 1
-    assert stats.is_unvarying(differences, value_range=1.0)
-    assert not stats.is_unvarying(np.array([0.0, 0.0, 1e-6]), value_range=1.0)
+    assert means.is_unvarying(differences, value_range=1.0)
+    assert not means.is_unvarying(np.array([0.0, 0.0, 1e-6]), value_range=1.0)
 
 
 @pytest.mark.parametrize("margin", [0.005, 0.01, 0.02])
 def test_unchanged_documents_of_a_metric_in_0_1_prove_a_margin_from_the_floor_on(margin):
-    floor = stats.floor_documents(margin, confidence=0.95)
+    floor = proportions.floor_documents(margin, confidence=0.95)
     lows = [
-        stats.unvarying_interval(0.0, n, value_range=1.0, confidence=0.95).low
+        means.unvarying_interval(0.0, n, value_range=1.0, confidence=0.95).low
         for n in (floor - 1, floor)
     ]
     assert lows[0] < -margin <= lows[1]
 
 
 def test_an_unvarying_difference_has_an_interval_around_it():
-    interval = stats.unvarying_interval(0.5, 10, value_range=2.0, confidence=0.95)
+    interval = means.unvarying_interval(0.5, 10, value_range=2.0, confidence=0.95)
     assert interval == approx((0.5 - 2 * 0.2588656, 0.5 + 2 * 0.2588656))
 
 
@@ -238,24 +239,24 @@ def test_chance_is_tested_by_the_exact_binomial():
     from scipy.stats import binomtest
 
     expected = binomtest(60, 200, 0.25, alternative="greater").pvalue
-    assert stats.above_chance_p_value(60, 200, chance=0.25) == pytest.approx(expected)
-    assert stats.above_chance_p_value(0, 200, chance=0.25) == 1.0
+    assert proportions.above_chance_p_value(60, 200, chance=0.25) == pytest.approx(expected)
+    assert proportions.above_chance_p_value(0, 200, chance=0.25) == 1.0
 
 
 def test_one_right_answer_is_above_a_chance_of_zero():
-    assert stats.above_chance_p_value(1, 200, chance=0.0) == 0.0
-    assert stats.above_chance_p_value(0, 200, chance=0.0) == 1.0
+    assert proportions.above_chance_p_value(1, 200, chance=0.0) == 0.0
+    assert proportions.above_chance_p_value(0, 200, chance=0.0) == 1.0
 
 
 @pytest.mark.parametrize(("margin", "floor"), [(0.005, 598), (0.01, 299), (0.02, 149), (1.0, 1)])
 def test_the_floor_is_the_published_number_of_documents(margin, floor):
-    assert stats.floor_documents(margin, confidence=0.95) == floor
+    assert proportions.floor_documents(margin, confidence=0.95) == floor
 
 
 @pytest.mark.parametrize("margin", [0.003, 0.01, 0.05, 0.3])
 @pytest.mark.parametrize("confidence", [0.9, 0.95, 0.975])
 def test_the_floor_is_the_smallest_that_holds(margin, confidence):
-    floor = stats.floor_documents(margin, confidence=confidence)
+    floor = proportions.floor_documents(margin, confidence=confidence)
     assert (1 - margin) ** floor <= 1 - confidence < (1 - margin) ** (floor - 1)
 
 
@@ -274,7 +275,9 @@ SAMPLE_SIZES = {
 @pytest.mark.parametrize("margin", [0.005, 0.01, 0.02])
 def test_the_sample_size_for_non_inferiority_is_as_tabulated(flip_rate, margin):
     sizes = [
-        stats.documents_for_power(margin=margin, flip_rate=flip_rate, confidence=0.95, power=power)
+        sample_size.documents_for_power(
+            margin=margin, flip_rate=flip_rate, confidence=0.95, power=power
+        )
         for power in (0.8, 0.9)
     ]
     assert tuple(sizes) == SAMPLE_SIZES[flip_rate][margin]
@@ -282,7 +285,7 @@ def test_the_sample_size_for_non_inferiority_is_as_tabulated(flip_rate, margin):
 
 def test_a_true_loss_raises_the_sample_size_until_none_suffices():
     sizes = [
-        stats.documents_for_power(
+        sample_size.documents_for_power(
             margin=0.02, flip_rate=0.08, difference=difference, confidence=0.95
         )
         for difference in (0.0, -0.005, -0.01, -0.02, -0.03)
@@ -292,7 +295,7 @@ def test_a_true_loss_raises_the_sample_size_until_none_suffices():
 
 
 def test_a_gain_asked_for_has_no_floor():
-    documents = stats.documents_for_power(
+    documents = sample_size.documents_for_power(
         margin=0.0, flip_rate=0.2, difference=0.2, confidence=0.95
     )
     assert documents == math.ceil(2.486475**2 * (0.2 - 0.04) / 0.04)
@@ -309,7 +312,7 @@ def test_a_gain_asked_for_has_no_floor():
 )
 def test_the_minimum_detectable_effect_is_as_tabulated(flip_rate, points):
     effects = [
-        100 * stats.minimum_detectable_effect(n, flip_rate=flip_rate, confidence=0.975)
+        100 * sample_size.minimum_detectable_effect(n, flip_rate=flip_rate, confidence=0.975)
         for n in (500, 1000, 2000, 5000, 10_000)
     ]
     assert effects == approx(list(points), 2)
@@ -326,7 +329,7 @@ def test_the_minimum_detectable_effect_is_as_tabulated(flip_rate, points):
     ],
 )
 def test_the_minimum_detectable_effect_undoes_connors_sample_size(gain_rate, loss_rate, documents):
-    effect = stats.minimum_detectable_effect(
+    effect = sample_size.minimum_detectable_effect(
         documents, flip_rate=gain_rate + loss_rate, confidence=0.975
     )
     assert effect == pytest.approx(gain_rate - loss_rate, rel=1e-4)
@@ -334,11 +337,11 @@ def test_the_minimum_detectable_effect_undoes_connors_sample_size(gain_rate, los
 
 def test_the_documents_needed_are_those_of_millers_example():
     # Miller 2024, arXiv:2411.00640: variance 1/9, an effect of 0.03, 80 % power.
-    assert stats.documents_needed(0.03, 1 / 9, confidence=0.975) == 969
-    assert stats.documents_needed(0.0, 1 / 9, confidence=0.975) is None
-    assert stats.documents_needed(1.0, 0.0, confidence=0.975) == 1
+    assert sample_size.documents_needed(0.03, 1 / 9, confidence=0.975) == 969
+    assert sample_size.documents_needed(0.0, 1 / 9, confidence=0.975) is None
+    assert sample_size.documents_needed(1.0, 0.0, confidence=0.975) == 1
 
 
 def test_the_implied_variance_undoes_a_normal_interval():
     half_width = NormalDist().inv_cdf(0.95) * math.sqrt(0.09 / 400)
-    assert stats.implied_variance(half_width, 400, confidence=0.95) == pytest.approx(0.09)
+    assert sample_size.implied_variance(half_width, 400, confidence=0.95) == pytest.approx(0.09)

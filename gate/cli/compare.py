@@ -60,7 +60,7 @@ def compare(
     method and flips (gains, losses, mid_p; null for a continuous metric).
     """
     from gate.file_comparison import Question, compare_files, pair_files
-    from gate.records import EXIT_STATUS
+    from gate.result_records import EXIT_STATUS
     from gate.sample_files import find_sample_files
 
     question = Question(

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from gate import stats
 from gate.config import GateConfig
 from gate.recording import Sources, Todo
+from gate.stats import proportions, sample_size
 from gate.store import Store
 from gate.terms import Check, ResolvedCheck
 
@@ -57,8 +57,8 @@ def _power(resolved: ResolvedCheck, documents: int | None) -> Iterator[str]:
     if margin is None:
         return
     confidence = resolved.check.confidence
-    floor = stats.floor_documents(margin, confidence=confidence)
-    needed = stats.documents_for_power(
+    floor = proportions.floor_documents(margin, confidence=confidence)
+    needed = sample_size.documents_for_power(
         margin=margin, flip_rate=_ASSUMED_FLIP_RATE, confidence=confidence, power=_POWER
     )
     if documents is None:

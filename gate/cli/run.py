@@ -25,8 +25,8 @@ def run(
     """
     from gate.cli.progress import watch
     from gate.config import load_config
-    from gate.records import EXIT_STATUS
     from gate.report_files import render
+    from gate.result_records import EXIT_STATUS
     from gate.runner import run_gate
     from gate.store import Store
 

@@ -3,8 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from gate import stats
-from gate.records import DIFFERENCE_OF_SHARES, Estimate, Flips, Score
+from gate.evaluation_records import Score
+from gate.result_records import DIFFERENCE_OF_SHARES, Estimate, Flips
+from gate.stats import means, proportions
 
 PACKAGES = ("numpy", "scipy")
 
@@ -18,7 +19,7 @@ def compare(reference: Score, candidate: Score, *, confidence: float) -> Estimat
     A binary metric gets Tango's score interval. A continuous one gets the outer envelope of
     Student's interval and the BCa bootstrap's, so that a bound is kept or broken only where both
     say so; where every document changed by the same amount, what the number of documents
-    leaves open (see `stats.unvarying_interval`; the range is of the values seen and 0, or 1).
+    leaves open (see `means.unvarying_interval`; the range is of the values seen and 0, or 1).
 
     Args:
         reference: one sample per document.
@@ -42,7 +43,7 @@ def _binary(differences: NDArray[np.float64], confidence: float) -> Estimate:
     n = len(differences)
     gains = int(np.count_nonzero(differences > 0))
     losses = int(np.count_nonzero(differences < 0))
-    low, high = stats.tango_interval(gains, losses, n=n, confidence=confidence)
+    low, high = proportions.tango_interval(gains, losses, n=n, confidence=confidence)
     return Estimate(
         value=(gains - losses) / n,
         low=low,
@@ -50,7 +51,7 @@ def _binary(differences: NDArray[np.float64], confidence: float) -> Estimate:
         n=n,
         unit=DIFFERENCE_OF_SHARES,
         method="Tango score interval",
-        flips=Flips(gains=gains, losses=losses, mid_p=stats.mid_p_mcnemar(gains, losses)),
+        flips=Flips(gains=gains, losses=losses, mid_p=proportions.mid_p_mcnemar(gains, losses)),
     )
 
 
@@ -58,14 +59,14 @@ def _continuous(
     differences: NDArray[np.float64], *, value_range: float, confidence: float
 ) -> Estimate:
     n, mean = len(differences), float(differences.mean())
-    if stats.is_unvarying(differences, value_range=value_range):
+    if means.is_unvarying(differences, value_range=value_range):
         method = "rule of three over the metric's range"
-        low, high = stats.unvarying_interval(
+        low, high = means.unvarying_interval(
             mean, n, value_range=value_range, confidence=confidence
         )
     else:
         method = "paired t and BCa bootstrap, outer envelope"
-        student = stats.paired_t_interval(differences, confidence=confidence)
-        bootstrap = stats.bca_interval(differences, confidence=confidence)
+        student = means.paired_t_interval(differences, confidence=confidence)
+        bootstrap = means.bca_interval(differences, confidence=confidence)
         low, high = min(student.low, bootstrap.low), max(student.high, bootstrap.high)
     return Estimate(value=mean, low=low, high=high, n=n, unit="mean difference", method=method)

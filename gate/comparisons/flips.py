@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from gate import stats
-from gate.records import Estimate, Flips, Score
+from gate.evaluation_records import Score
+from gate.result_records import Estimate, Flips
+from gate.stats import proportions
 
 PACKAGES = ("numpy", "scipy")
 
@@ -22,7 +23,7 @@ def compare(reference: Score, candidate: Score, *, confidence: float) -> Estimat
     flips = _flips(reference, candidate) if reference.is_binary else None
     changed = flips.gains + flips.losses if flips else _changed_answers(reference, candidate)
     n = len(reference.samples)
-    low, high = stats.clopper_pearson(changed, n, confidence=confidence)
+    low, high = proportions.clopper_pearson(changed, n, confidence=confidence)
     what = "correctness" if flips else "answer"
     return Estimate(
         value=changed / n,
@@ -40,7 +41,7 @@ def _flips(reference: Score, candidate: Score) -> Flips:
     changes = np.subtract(after, before)
     rises, falls = int(np.count_nonzero(changes > 0)), int(np.count_nonzero(changes < 0))
     gains, losses = (rises, falls) if reference.higher_is_better else (falls, rises)
-    return Flips(gains=gains, losses=losses, mid_p=stats.mid_p_mcnemar(gains, losses))
+    return Flips(gains=gains, losses=losses, mid_p=proportions.mid_p_mcnemar(gains, losses))
 
 
 def _changed_answers(reference: Score, candidate: Score) -> int:

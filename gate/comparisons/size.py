@@ -3,7 +3,7 @@
 from typing import Literal
 
 from gate.errors import StageError
-from gate.records import Estimate
+from gate.result_records import Estimate
 from gate.serving_records import RATIO, Serving
 
 PACKAGES = ()

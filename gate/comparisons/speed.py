@@ -5,11 +5,11 @@ from typing import Literal
 
 import numpy as np
 
-from gate import stats
 from gate.errors import StageError
 from gate.presentation import count
-from gate.records import Estimate
+from gate.result_records import Estimate
 from gate.serving_records import RATIO, Serving, SpeedMeasure, SpeedRun
+from gate.stats import means
 
 PACKAGES = ("numpy", "scipy")
 
@@ -59,7 +59,7 @@ def compare(
         for before, after in zip(_runs(reference), _runs(candidate), strict=True)
     ]
     logarithms = np.array(ratios) * (-1.0 if measure in _IS_TIME else 1.0)
-    interval = stats.paired_t_interval(logarithms, confidence=confidence)
+    interval = means.paired_t_interval(logarithms, confidence=confidence)
     return Estimate(
         value=math.exp(logarithms.mean()),
         low=math.exp(interval.low),

@@ -11,7 +11,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from gate import axes, plots, presentation, serving_views, views
-from gate.records import CheckResult, Document, Record, Sample, Score
+from gate.evaluation_records import Document, Sample, Score
+from gate.records import Record
+from gate.result_records import CheckResult
 from gate.views import Change
 
 MOST_CHANGES = 50

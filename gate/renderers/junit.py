@@ -16,7 +16,8 @@ from gate.presentation import (
     printable,
     rule_text,
 )
-from gate.records import CheckResult, Record, Verdict
+from gate.records import Record
+from gate.result_records import CheckResult, Verdict
 from gate.serving_records import BatchKind, SpeedMeasure
 from gate.views import tally, weights_views
 

@@ -15,7 +15,8 @@ from gate.presentation import (
     score_text,
     size,
 )
-from gate.records import CheckResult, Outcome, Record, Verdict
+from gate.records import Record
+from gate.result_records import CheckResult, Outcome, Verdict
 from gate.serving_views import Cell, serving_table
 from gate.terms import Variant
 from gate.views import artifact_of, noise_rows, not_passed, score_of, tally, weights_views

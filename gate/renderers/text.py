@@ -14,7 +14,8 @@ from gate.presentation import (
     score_text,
     size,
 )
-from gate.records import CheckResult, Record
+from gate.records import Record
+from gate.result_records import CheckResult
 from gate.serving_views import serving_table
 from gate.views import artifact_of, not_passed, score_of, tally, weights_views
 

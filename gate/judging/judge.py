@@ -9,16 +9,17 @@ from functools import cache
 
 from pydantic import ValidationError
 
-from gate import stats
 from gate.audit_records import ArtifactAudit
-from gate.bounds import Bound, bounds_of
 from gate.errors import GateError, StageError
+from gate.evaluation_records import Corpus, Score
 from gate.extensions import Extension, find
-from gate.noise import Noise, find_noise, noise_doubt
-from gate.pairing import Pair, ServingPair, pair_scores, pair_serving
-from gate.reasons import Finding, confidence_text, counted, decimal
-from gate.records import CheckResult, Corpus, Estimate, Outcome, Score, VariantVerdict, Verdict
+from gate.judging.bounds import Bound, bounds_of
+from gate.judging.noise import Noise, find_noise, noise_doubt
+from gate.judging.pairing import Pair, ServingPair, pair_scores, pair_serving
+from gate.judging.reasons import Finding, confidence_text, counted, decimal
+from gate.result_records import CheckResult, Estimate, Outcome, VariantVerdict, Verdict
 from gate.serving_records import Serving
+from gate.stats import proportions
 from gate.terms import Check, ResolvedCheck
 
 Arms = Pair | ServingPair
@@ -215,7 +216,7 @@ def _doubt(finding: Finding, reference: Score, *, corpora: Mapping[str, Corpus])
     estimate, confidence = finding.estimate, finding.confidence
     margins = [bound.margin for bound in finding.bounds if bound.margin > 0]
     if estimate.flips is not None and margins:
-        fewest = stats.floor_documents(min(margins), confidence=confidence)
+        fewest = proportions.floor_documents(min(margins), confidence=confidence)
         if estimate.n < fewest:
             return (
                 f"{counted(estimate.n, 'document')} cannot prove a margin of "
@@ -239,7 +240,7 @@ def _chance(reference: Score, corpora: Mapping[str, Corpus], *, confidence: floa
     offered = [len(document.choices) for document in corpora[reference.task].documents]
     chance = sum(1 / choices for choices in offered if choices) / max(1, len(offered))
     correct = sum(value == float(reference.higher_is_better) for value in values)
-    if stats.above_chance_p_value(correct, len(values), chance=chance) <= 1 - confidence:
+    if proportions.above_chance_p_value(correct, len(values), chance=chance) <= 1 - confidence:
         return None
     return (
         f"{reference.variant} is right on {correct:,} of {counted(len(values), 'document')}, not "

@@ -5,7 +5,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from gate.errors import StageError
-from gate.records import Score
+from gate.evaluation_records import Score
 from gate.serving_records import Serving
 
 

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gate.bounds import Bound, documents_to_keep
-from gate.records import Estimate, Outcome
+from gate.judging.bounds import Bound, documents_to_keep
+from gate.result_records import Estimate, Outcome
 from gate.serving_records import RATIO
 
 _FEWEST_DIGITS, _MOST_DIGITS = 2, 17

@@ -4,11 +4,12 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from gate.bounds import Bound, bounds_of
 from gate.comparisons import delta
-from gate.pairing import Pair
-from gate.reasons import Finding
-from gate.records import Estimate, NoiseFloor, Outcome, Sample
+from gate.evaluation_records import Sample
+from gate.judging.bounds import Bound, bounds_of
+from gate.judging.pairing import Pair
+from gate.judging.reasons import Finding
+from gate.result_records import Estimate, NoiseFloor, Outcome
 from gate.terms import Check, ResolvedCheck
 
 _CONFIDENCE = 0.95

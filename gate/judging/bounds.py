@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
-from gate import stats
-from gate.records import Estimate
+from gate.result_records import Estimate
+from gate.stats import proportions, sample_size
 from gate.terms import Check
 
 
@@ -64,12 +64,12 @@ def documents_to_keep(bound: Bound, estimate: Estimate, *, confidence: float) ->
     change = bound.sign * estimate.value
     if estimate.flips is None:
         half_width = abs(estimate.value - bound.near)
-        variance = stats.implied_variance(half_width, estimate.n, confidence=confidence)
-        return stats.documents_needed(bound.margin + change, variance, confidence=confidence)
+        variance = sample_size.implied_variance(half_width, estimate.n, confidence=confidence)
+        return sample_size.documents_needed(bound.margin + change, variance, confidence=confidence)
     flipped = estimate.flips.gains + estimate.flips.losses
-    return stats.documents_for_power(
+    return sample_size.documents_for_power(
         margin=bound.margin,
-        flip_rate=stats.clopper_pearson(flipped, estimate.n, confidence=confidence).high,
+        flip_rate=proportions.clopper_pearson(flipped, estimate.n, confidence=confidence).high,
         difference=min(change, 0.0) if bound.margin > 0 else change,
         confidence=confidence,
     )

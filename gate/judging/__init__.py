@@ -1,0 +1,1 @@
+"""From scores to verdicts: pairs, estimates held against bounds, doubts, sentences."""

@@ -1,0 +1,1 @@
+"""Paired intervals, tests and power: arrays in, numbers out; every confidence is one-sided."""
