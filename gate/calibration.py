@@ -1,27 +1,19 @@
 """Calibration inputs: what a quantizer is shown, rendered as the model is served, never judged."""
 
-import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from gate.errors import ConfigError, StageError
+from gate.errors import StageError
+from gate.texts import WrittenText, read_texts
+from gate.tokenized import open_tokenizer
 
-_LINE = 'a line is {"text": "..."} or {"messages": [{"role": "user", "content": "..."}, ...]}'
 _LEAST_TELLING = 12
 """Characters below which a text may be in two places by chance."""
 
 
-class CalibrationInput(NamedTuple):
-    """One input: the turns of a conversation, or one text without a role.
-
-    Attributes:
-        messages: (role, content) of each turn; a plain text is one turn of the role ''.
-        where: its file and line, for messages.
-    """
-
-    messages: tuple[tuple[str, str], ...]
-    where: str
+CalibrationInput = WrittenText
+"""One input: the turns of a conversation, or one text without a role."""
 
 
 def read_calibration(paths: Iterable[Path]) -> tuple[CalibrationInput, ...]:
@@ -30,7 +22,7 @@ def read_calibration(paths: Iterable[Path]) -> tuple[CalibrationInput, ...]:
     Raises:
         ConfigError: a file cannot be read, is empty, or a line is neither.
     """
-    return tuple(one for path in paths for one in _read_file(path))
+    return tuple(one for path in paths for one in read_texts(path, what="calibration input"))
 
 
 def render_calibration(inputs: Sequence[CalibrationInput], tokenizer: Any) -> tuple[str, ...]:
@@ -44,6 +36,27 @@ def render_calibration(inputs: Sequence[CalibrationInput], tokenizer: Any) -> tu
         StageError: there are conversations, and the tokenizer has no chat template or it fails.
     """
     return tuple(_render(one, tokenizer) for one in inputs)
+
+
+def read_rendered(
+    paths: Iterable[Path], folders: Sequence[Path], trust_remote_code: bool
+) -> tuple[str, ...]:
+    """The texts of JSON-lines files, conversations in the chat template of a model.
+
+    Args:
+        paths: what to read.
+        folders: the model's, of which the last that has a tokenizer gives the template.
+        trust_remote_code: run Python files that a folder brings.
+
+    Raises:
+        ConfigError: a file cannot be read, is empty, or a line is neither text nor messages.
+        StageError: there are conversations, and no chat template for them.
+    """
+    inputs = [one for path in paths for one in read_texts(path)]
+    if not any(one.is_conversation for one in inputs):
+        return tuple(one.messages[0][1] for one in inputs)
+    tokenizer = open_tokenizer(folders, trust_remote_code=trust_remote_code)
+    return render_calibration(inputs, tokenizer)
 
 
 def find_overlap(
@@ -75,42 +88,10 @@ def find_overlap(
     return None
 
 
-def _read_file(path: Path) -> Iterator[CalibrationInput]:
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read as text: {error}") from error
-    if not any(line.strip() for line in lines):
-        raise ConfigError(f"{path}: has no calibration inputs", hint=_LINE)
-    for number, line in enumerate(lines, start=1):
-        if line.strip():
-            where = f"{path.name}:{number}"
-            yield CalibrationInput(_messages(line, where), where)
-
-
-def _messages(line: str, where: str) -> tuple[tuple[str, str], ...]:
-    problem = ConfigError(f"{where}: is no calibration input", hint=_LINE)
-    try:
-        content = json.loads(line)
-    except ValueError as error:
-        raise problem from error
-    if not isinstance(content, dict) or ("text" in content) == ("messages" in content):
-        raise problem
-    turns = content.get("messages", [{"role": "", "content": content.get("text")}])
-    if not isinstance(turns, list) or not turns:
-        raise problem
-    for turn in turns:
-        if not isinstance(turn, dict) or not isinstance(turn.get("role"), str):
-            raise problem
-        if not isinstance(turn.get("content"), str) or not turn["content"].strip():
-            raise problem
-    return tuple((turn["role"], turn["content"]) for turn in turns)
-
-
 def _render(one: CalibrationInput, tokenizer: Any) -> str:
     from jinja2 import TemplateError
 
-    if one.messages[0][0] == "":
+    if not one.is_conversation:
         return one.messages[0][1]
     if tokenizer.chat_template is None:
         raise StageError(

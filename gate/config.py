@@ -250,7 +250,7 @@ def _check_check(
             raise file.error((*location, key), problem, hint=f"this gate has {', '.join(names)}")
     try:
         extension = extensions.find("comparisons", check.compare.name)
-        extensions.check_parameters(extension, check.compare, given_by_gate=("confidence",))
+        extensions.check_parameters(extension, check.compare, given_by_gate=("confidence", "looks"))
     except ConfigError as error:
         raise file.error((*location, "compare"), error.problem, hint=error.hint) from error
     if check.tasks is not None and is_of_serving(check):

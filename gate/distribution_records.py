@@ -85,8 +85,9 @@ class Distribution(Noun):
         delta_p_rms: root mean square of that change.
         top: tokens of the reference whose probabilities were compared; None for all of them.
         shortfall: of the lower bound that the comparison at `top` tokens is; None for the full
-            vocabulary.
+            vocabulary, and where an engine does not give it.
         worst: places where the two differ most, first the worst.
+        warnings: what was read otherwise than asked, in sentences.
     """
 
     variant: str
@@ -100,6 +101,7 @@ class Distribution(Noun):
     top: int | None = None
     shortfall: Shortfall | None = None
     worst: tuple[WorstToken, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def tokens(self) -> int:

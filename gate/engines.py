@@ -4,7 +4,16 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby, takewhile
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+READ_AT_ONCE = 1024
+"""Tokens that are run at once where distributions are read, so that their logits have room."""
+
+LINES_AT_ONCE = 256
+"""Distributions over a full vocabulary that are given at once."""
 
 
 class ScoreRow(NamedTuple):
@@ -53,6 +62,36 @@ class PromptRow(NamedTuple):
     min_tokens: int = 0
 
 
+class ReadRow(NamedTuple):
+    """Token ids of which some are read: what the model expects there is asked for.
+
+    Attributes:
+        ids: a part of a text, as long as the engine attends to at most.
+        places: of the tokens that are read, ascending and never 0: each is given those before it.
+    """
+
+    ids: tuple[int, ...]
+    places: tuple[int, ...]
+
+
+class TopTokens(NamedTuple):
+    """The most probable next tokens at some places, where an engine tells no more.
+
+    Attributes:
+        ids: int32, one line a place, the most probable first.
+        logprobs: float32, their log-probabilities in nats.
+        chosen: float32, the log-probability of the text's own token at each place.
+    """
+
+    ids: NDArray[np.int32]
+    logprobs: NDArray[np.float32]
+    chosen: NDArray[np.float32]
+
+
+NextTokens = NDArray[np.float32] | TopTokens
+"""Distributions of the next token: log-probabilities [places, vocabulary], or the top of them."""
+
+
 class Engine(Protocol):
     """A loaded model that works on token ids.
 
@@ -88,6 +127,38 @@ class Engine(Protocol):
         Raises:
             StageError: the model's logits are not finite.
         """
+
+
+@runtime_checkable
+class ReadingEngine(Engine, Protocol):
+    """An engine that also tells what the model expects at each token of a text."""
+
+    def read(self, rows: Sequence[ReadRow], top: int) -> Iterator[NextTokens]:
+        """The distributions at every place of the rows, in order, a few places at a time.
+
+        Args:
+            rows: parts of texts, none longer than `max_length`.
+            top: tokens told at each place by an engine that cannot give the full vocabulary.
+
+        Raises:
+            StageError: the engine cannot run the rows.
+        """
+
+
+def read_batches(rows: Sequence[ReadRow], batch_size: int) -> Iterator[list[ReadRow]]:
+    """Rows in order, at most `batch_size` at once and, padded, `READ_AT_ONCE` tokens.
+
+    A row that is longer stays by itself.
+    """
+    batch: list[ReadRow] = []
+    for row in rows:
+        longest = max(len(one.ids) for one in (*batch, row))
+        if batch and (len(batch) == batch_size or longest * (len(batch) + 1) > READ_AT_ONCE):
+            yield batch
+            batch = []
+        batch.append(row)
+    if batch:
+        yield batch
 
 
 def score_batches(rows: Sequence[ScoreRow], batch_size: int) -> Iterator[list[ScoreRow]]:

@@ -1,15 +1,22 @@
-"""Runs one lm-eval task on one engine: the only file that runs lm-eval's tasks."""
+"""Runs one lm-eval task on one engine, in an order that no limit changes, a part at a time."""
 
 import math
-import random
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
-from functools import cache
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gate.errors import ConfigError, GateError, SourceError, StageError, suggest
-from gate.evaluation_records import Document, Evaluation, Sample
+import numpy as np
+
+from gate.aggregates import aggregate_of
+from gate.digest import digest_json
+from gate.errors import ConfigError, StageError
+from gate.evaluating.chunks import Chunk, read_chunk, write_chunk
+from gate.evaluating.loading import LoadedTask, check_metric, document_hash, load_task
+from gate.evaluating.metrics import find_aggregation
+from gate.evaluating.samples import read_document, read_sample
+from gate.evaluation_records import Evaluation, Sample
 from gate.terms import Task
 
 if TYPE_CHECKING:
@@ -20,189 +27,159 @@ BINARY_METRICS = frozenset(
 )
 """Metrics that judge each document right or wrong."""
 
+CHUNK = 50
+"""Documents that are kept together: looks begin at 50 documents and double."""
+
+_ASKED_AT_ONCE = 200
+"""Documents whose rows are sorted into batches together; fewer fill batches worse.
+
+In the demo's tasks 50 took 5 to 20 % more tokens than all documents at once, 200 took 2 to 4 %.
+"""
+
 
 def evaluate_task(
-    lm: "GateLM", task: Task, *, on_progress: Callable[[int, int], None]
+    lm: "GateLM",
+    task: Task,
+    *,
+    on_progress: Callable[[int, int], None],
+    partial: Path | None = None,
 ) -> Evaluation:
     """One sample per document of a task, as the model answers it.
 
-    A limit takes documents chosen by the task's seed, the same ones for every model.
+    Documents are asked in one order, drawn by the task's seed; a limit takes the first of them,
+    the same ones for every model. What a document is asked does not depend on the others.
 
     Args:
         lm: the loaded model, as a backend opens it.
         task: the task, with the metric and filter that stand for it.
         on_progress: hears (documents done, documents in all).
+        partial: a folder for this model and task, whatever the limit: chunks found there are not
+            asked again, and those that are asked are kept there.
 
     Raises:
-        ConfigError: the task has no documents, or not this metric or filter, or needs sampling.
+        ConfigError: the task has no documents, or not this metric, filter or field, or needs
+            sampling, or is scored in a way that the gate does not know.
         StageError: a document does not fit the model, or a score is not finite.
     """
-    from lm_eval.evaluator import evaluate
-
     with tempfile.TemporaryDirectory() as scratch:
-        loaded = _load(task, Path(scratch))
-        _check_names(task, loaded)
-        ids = _choose(len(loaded.eval_docs), task)
-        lm.begin(
-            name_document=lambda place: f"task {task.name}: document {ids[place]}",
-            on_progress=on_progress,
+        return _Run(lm, load_task(task, Path(scratch)), on_progress, partial).evaluation()
+
+
+class _Run:
+    """One evaluation: a loaded task on a loaded model."""
+
+    def __init__(
+        self,
+        lm: "GateLM",
+        loaded: LoadedTask,
+        on_progress: Callable[[int, int], None],
+        partial: Path | None,
+    ) -> None:
+        self._lm = lm
+        self._loaded = loaded
+        self._on_progress = on_progress
+        self._partial = partial
+        self._total = min(loaded.task.limit or len(loaded.order), len(loaded.order))
+        # lm-eval would aggregate each part of a task, and some aggregations refuse a part
+        loaded.inner.aggregation = lambda: defaultdict(lambda: len)
+
+    def evaluation(self) -> Evaluation:
+        """What was kept, and what the model answers to the rest."""
+        chunks = self._kept()
+        missing = [first for first in range(0, self._total, CHUNK) if first not in chunks]
+        done = self._total - sum(len(self._places(first)) for first in missing)
+        self._on_progress(done, self._total)
+        step = _ASKED_AT_ONCE // CHUNK
+        for start in range(0, len(missing), step):
+            asked = self._ask(missing[start : start + step], done)
+            done += sum(len(chunk.samples) for chunk in asked.values())
+            chunks |= asked
+        return _evaluation(self._loaded, tuple(chunks.values()), self._total)
+
+    def _places(self, first: int) -> range:
+        """The places of a chunk that are evaluated."""
+        return range(first, min(first + CHUNK, self._total))
+
+    def _kept(self) -> dict[int, Chunk]:
+        """{place it begins at: chunk} of those in the folder."""
+        if self._partial is None:
+            return {}
+        found = {
+            first: read_chunk(self._partial, first, of=_digest(self._loaded, first))
+            for first in range(0, self._total, CHUNK)
+        }
+        return {first: chunk for first, chunk in found.items() if chunk is not None}
+
+    def _ask(self, firsts: Sequence[int], done: int) -> dict[int, Chunk]:
+        """{place it begins at: chunk} of the model's answers.
+
+        A chunk that the limit cuts short is not kept in the folder.
+        """
+        loaded, task = self._loaded, self._loaded.task
+        places = [place for first in firsts for place in self._places(first)]
+        logged = self._logged([loaded.order[place] for place in places], done)
+        check_metric(task, logged[0]["metrics"])
+        aggregation = find_aggregation(task.name, task.metric, loaded.aggregations())
+        chunks = {}
+        for first in firsts:
+            own = [index for index, place in enumerate(places) if place in self._places(first)]
+            chunks[first] = Chunk(
+                higher_is_better=_direction(loaded),
+                aggregate=aggregation.aggregate,
+                documents=tuple(read_document(logged[index], loaded) for index in own),
+                samples=tuple(
+                    read_sample(
+                        logged[index],
+                        loaded,
+                        aggregation,
+                        place=places[index],
+                        request_hash=self._lm.request_hash(index),
+                    )
+                    for index in own
+                ),
+            )
+            if self._partial is not None and len(own) == len(_ids(loaded, first)):
+                of = _digest(loaded, first)
+                write_chunk(self._partial, first, chunks[first], of=of)
+        return chunks
+
+    def _logged(self, ids: Sequence[int], done: int) -> list[dict[str, Any]]:
+        """What lm-eval logs of these documents, in their order."""
+        from lm_eval.evaluator import evaluate
+
+        task, loaded = self._loaded.task, self._loaded
+        self._lm.begin(
+            name_document=lambda index: f"task {task.name}: document {ids[index]}",
+            on_progress=lambda more, _: self._on_progress(done + more, self._total),
         )
+        loaded.inner.doc_iterator = lambda **_: enumerate(loaded.documents[one] for one in ids)
         results = evaluate(
-            lm,
-            {"tasks": {task.name: loaded}},
-            samples={task.name: ids},
+            self._lm,
+            {"tasks": {task.name: loaded.inner}},
+            samples={task.name: list(ids)},
             bootstrap_iters=0,
             log_samples=True,
             apply_chat_template=task.chat,
             fewshot_as_multiturn=task.chat,
         )
-        logged = [one for one in results["samples"][task.name] if one["filter"] == task.filter]
-        logged.sort(key=lambda one: one["doc_id"])
-        return Evaluation(
-            task=task.name,
-            metric=task.metric,
-            higher_is_better=_direction(task, loaded, logged),
-            is_binary=_is_binary(task, logged),
-            documents=tuple(_document(one, loaded) for one in logged),
-            samples=tuple(
-                _sample(one, task, loaded, lm.request_hash(place))
-                for place, one in enumerate(logged)
-            ),
-        )
+        return [one for one in results["samples"][task.name] if one["filter"] == task.filter]
 
 
-def _load(task: Task, scratch: Path) -> Any:
-    """lm-eval's task, set to the few-shot examples and seed asked for."""
-    try:
-        loaded = _load_file(Path(task.path), task, scratch) if task.path else _load_shipped(task)
-    except GateError:
-        raise
-    except IndexError as error:
-        raise ConfigError(f"task {task.name} has no documents") from error
-    except OSError as error:
-        raise StageError(
-            f"task {task.name}: its documents cannot be read: {error}",
-            hint="a task that lm-eval ships needs the hub once; a local task needs its data_files",
-        ) from error
-    if getattr(loaded, "UNSAFE_CODE", False):
-        raise ConfigError(f"task {task.name} runs code that the model writes; the gate does not")
-    if task.num_fewshot is not None:
-        loaded.set_config("num_fewshot", task.num_fewshot)
-    loaded.set_fewshot_seed(task.seed)
-    _check_fewshot(task, loaded)
-    return loaded
+def _ids(loaded: LoadedTask, first: int) -> tuple[int, ...]:
+    """The documents of a whole chunk, whatever the limit."""
+    return loaded.order[first : first + CHUNK]
 
 
-def _load_file(path: Path, task: Task, scratch: Path) -> Any:
-    from lm_eval.tasks import TaskManager
-    from lm_eval.tasks._yaml_loader import load_yaml
-    from yaml import YAMLError  # type: ignore[import-untyped]  # lm-eval's reader has no stubs
-
-    try:
-        config = load_yaml(path)
-    except (YAMLError, ValueError, ImportError, AttributeError) as error:
-        raise ConfigError(f"{path}: {error}") from error
-    if not isinstance(config.get("task", ""), str) or "group" in config:
-        raise ConfigError(f"{path}: a group of tasks", hint="name the tasks one by one")
-    config["task"] = task.name
-    _resolve_data(config, path, scratch)
-    return TaskManager(include_defaults=False).load([config])["tasks"][task.name]
+def _digest(loaded: LoadedTask, first: int) -> str:
+    """What a chunk is of: the task but for its limit, and each document."""
+    task = loaded.task.model_dump(mode="json", exclude={"limit", "path"})
+    documents = [[one, document_hash(loaded.documents[one])] for one in _ids(loaded, first)]
+    return digest_json({"task": task, "documents": documents})
 
 
-def _resolve_data(config: dict[str, Any], path: Path, scratch: Path) -> None:
-    """Data files from the YAML's directory, read afresh.
-
-    lm-eval resolves them from the working directory; datasets knows a file it has read by path
-    and time, and serves the old rows of one that changed within the clock's tick.
-    """
-    keywords = config.get("dataset_kwargs") or {}
-    if "data_files" not in keywords:
-        return
-    files = keywords["data_files"]
-    if isinstance(files, dict):
-        files = {split: _resolve(names, path) for split, names in files.items()}
-    else:
-        files = _resolve(files, path)
-    config["dataset_kwargs"] = {**keywords, "data_files": files, "cache_dir": str(scratch)}
-
-
-def _resolve(names: str | list[str], path: Path) -> list[str]:
-    found = []
-    for name in [names] if isinstance(names, str) else names:
-        file = path.parent / name
-        if "://" not in name and not file.is_file():
-            raise SourceError(
-                f"{path}: its data file {name} does not exist", hint=f"looked for {file}"
-            )
-        if "://" not in name and not file.read_bytes().strip():
-            raise ConfigError(f"task {path.stem} has no documents: {file} is empty")
-        found.append(name if "://" in name else str(file.resolve()))
-    return found
-
-
-@cache
-def _shipped_tasks() -> Any:
-    from lm_eval.tasks import TaskManager
-
-    return TaskManager()  # reads 16,000 files: 20 s
-
-
-def _load_shipped(task: Task) -> Any:
-    manager = _shipped_tasks()
-    if task.name not in manager.all_subtasks:
-        raise ConfigError(
-            f"lm-eval has no task named {task.name!r}",
-            hint=suggest(task.name, manager.all_subtasks),
-        )
-    return manager.load([task.name])["tasks"][task.name]
-
-
-def _choose(count: int, task: Task) -> list[int]:
-    """Positions of the documents to take, sorted: lm-eval mislabels samples that are not."""
-    if task.limit is None or task.limit >= count:
-        return list(range(count))
-    return sorted(random.Random(task.seed).sample(range(count), task.limit))
-
-
-def _check_names(task: Task, loaded: Any) -> None:
-    """Refuse a filter or metric that the task does not have, before anything is run."""
-    filters = [one["name"] for one in loaded.config.filter_list or [{"name": "none"}]]
-    if task.filter not in filters:
-        raise ConfigError(
-            f"task {task.name} has no filter {task.filter!r}", hint=f"it has {', '.join(filters)}"
-        )
-    # a function of the task's own may give metrics that its metric_list does not name
-    if loaded.config.process_results is None and loaded.OUTPUT_TYPE != "generate_until":
-        _check_metric(task, loaded.aggregation())
-
-
-def _check_fewshot(task: Task, loaded: Any) -> None:
-    """Refuse examples drawn from the documents judged, where lm-eval may show one its own answer.
-
-    lm-eval leaves a document out of its own examples only if fewshot_split names the test split.
-    """
-    config, examples = loaded.config, loaded.fewshot_cfg
-    if not config.num_fewshot or examples.samples:
-        return
-    judged = config.test_split or config.validation_split
-    drawn = examples.split or config.training_split or config.validation_split or config.test_split
-    if drawn == judged and examples.split != config.test_split:
-        raise ConfigError(
-            f"task {task.name} draws its few-shot examples from the documents it judges",
-            hint=f"set fewshot_split in its YAML, to {judged} itself or to another split",
-        )
-
-
-def _check_metric(task: Task, known: Iterable[str]) -> None:
-    if task.metric not in known:
-        raise ConfigError(
-            f"task {task.name} has no metric {task.metric!r}", hint=f"it has {', '.join(known)}"
-        )
-
-
-def _direction(task: Task, loaded: Any, logged: Sequence[dict[str, Any]]) -> bool:
-    _check_metric(task, logged[0]["metrics"])
-    is_higher_better = loaded.higher_is_better().get(task.metric)
+def _direction(loaded: LoadedTask) -> bool:
+    task = loaded.task
+    is_higher_better = loaded.inner.higher_is_better().get(task.metric)
     if is_higher_better is None:
         raise ConfigError(
             f"task {task.name} does not say whether more {task.metric} is better",
@@ -211,88 +188,59 @@ def _direction(task: Task, loaded: Any, logged: Sequence[dict[str, Any]]) -> boo
     return bool(is_higher_better)
 
 
-def _is_binary(task: Task, logged: Sequence[dict[str, Any]]) -> bool:
+def _evaluation(loaded: LoadedTask, chunks: Sequence[Chunk], total: int) -> Evaluation:
+    """The chunks as one, by document; a limit takes a part of a chunk that was kept."""
+    task, aggregate = loaded.task, chunks[0].aggregate
+    pairs = [
+        pair
+        for chunk in chunks
+        for pair in zip(chunk.samples, chunk.documents, strict=True)
+        if pair[0].place < total
+    ]
+    pairs.sort(key=lambda pair: pair[0].id)
+    samples = _alike([sample for sample, _ in pairs])
+    _require_finite(task, aggregate, samples)
+    return Evaluation(
+        task=task.name,
+        metric=task.metric,
+        higher_is_better=chunks[0].higher_is_better,
+        is_binary=_is_binary(task, aggregate, samples),
+        aggregate=aggregate,
+        available=len(loaded.order),
+        documents=tuple(document for _, document in pairs),
+        samples=samples,
+    )
+
+
+def _alike(samples: Sequence[Sample]) -> tuple[Sample, ...]:
+    """The samples with statistics of one length: fewer choices mean fewer labels to count."""
+    most = max(len(sample.statistics) for sample in samples)
+    return tuple(
+        sample.model_copy(
+            update={"statistics": sample.statistics + (0.0,) * (most - len(sample.statistics))}
+        )
+        if len(sample.statistics) < most
+        else sample
+        for sample in samples
+    )
+
+
+def _require_finite(task: Task, aggregate: str, samples: Sequence[Sample]) -> None:
+    if aggregate == "mean":
+        return
+    sums = np.array([sample.statistics for sample in samples]).sum(axis=0)
+    value = float(aggregate_of(aggregate)(sums))
+    if not math.isfinite(value):
+        raise StageError(
+            f"task {task.name}: {task.metric} of its {len(samples):,} documents is {value}",
+            hint="the texts are so improbable that it is beyond a float: is the model broken?",
+        )
+
+
+def _is_binary(task: Task, aggregate: str, samples: Sequence[Sample]) -> bool:
     """Whether the metric is right or wrong by its nature, and here.
 
     Values alone do not decide: one variant may happen to have no value between 0 and 1.
     """
-    return task.metric in BINARY_METRICS and all(one[task.metric] in (0, 1) for one in logged)
-
-
-def _document(one: dict[str, Any], loaded: Any) -> Document:
-    is_text_alone = loaded.OUTPUT_TYPE == "loglikelihood_rolling"
-    return Document(
-        id=one["doc_id"],
-        hash=one["doc_hash"],
-        prompt="" if is_text_alone else one["arguments"][0][0],
-        target=_target(one["target"], _choices(one, loaded)),
-        choices=_choices(one, loaded),
-    )
-
-
-def _target(target: Any, choices: Sequence[str]) -> str:
-    """The right answer as text: lm-eval gives a choice by its number, and several as a list."""
-    if isinstance(target, list):
-        return " | ".join(_target(part, choices) for part in target)
-    if isinstance(target, int) and 0 <= target < len(choices):
-        return choices[target]
-    return str(target)
-
-
-def _choices(one: dict[str, Any], loaded: Any) -> tuple[str, ...]:
-    if loaded.OUTPUT_TYPE != "multiple_choice":
-        return ()
-    return tuple(map(str, loaded.doc_to_choice(one["doc"])))
-
-
-def _sample(one: dict[str, Any], task: Task, loaded: Any, request_hash: str) -> Sample:
-    choices = _choices(one, loaded)
-    likelihoods = [] if loaded.OUTPUT_TYPE == "generate_until" else one["resps"]
-    scores = [first[0] if isinstance(first, tuple) else first for first, *_ in likelihoods]
-    return Sample(
-        id=one["doc_id"],
-        hash=one["doc_hash"],
-        value=_value(one, task),
-        answer=_answer(one, task, choices, scores),
-        request_hash=request_hash,
-        loglikelihoods=tuple(scores[: len(choices) or None]),
-    )
-
-
-def _value(one: dict[str, Any], task: Task) -> float:
-    value = one[task.metric]
-    if isinstance(value, tuple | list | dict | str):
-        raise ConfigError(
-            f"task {task.name}: {task.metric} of one document is not a number",
-            hint="it is made for a whole corpus: choose a metric that judges each document",
-        )
-    if not math.isfinite(value):
-        raise StageError(
-            f"task {task.name}: document {one['doc_id']}: NaN scores: {task.metric} is {value}"
-        )
-    return float(value)
-
-
-def _answer(
-    one: dict[str, Any], task: Task, choices: Sequence[str], scores: Sequence[float]
-) -> str:
-    """The text written, or the choice taken, by the metric's own way of choosing."""
-    if choices:
-        taken = max(range(len(choices)), key=lambda place: _strength(place, task, choices, scores))
-        return choices[taken]
-    first = one["resps"][0][0]
-    if isinstance(first, str):
-        return first
-    is_greedy = isinstance(first, tuple) and first[1]
-    return str(one["target"]) if is_greedy else ""
-
-
-def _strength(place: int, task: Task, choices: Sequence[str], scores: Sequence[float]) -> float:
-    """What lm-eval 0.4.13 takes the largest of (ConfigurableTask.process_results)."""
-    if task.metric == "acc_norm":
-        return scores[place] / len(choices[place])
-    if task.metric == "acc_bytes":
-        return scores[place] / len(choices[place].encode())
-    if task.metric == "acc_mutual_info":
-        return scores[place] - scores[place + len(choices)]
-    return scores[place]
+    is_mean = aggregate == "mean" and task.metric in BINARY_METRICS
+    return is_mean and all(sample.value in (0, 1) for sample in samples)

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 from gate.checkpoints import has_safetensors, read_headers
 from gate.config import GateConfig, is_of_serving
+from gate.distribution_records import Distribution
+from gate.distributions.reading import DISTRIBUTION_FILE
 from gate.errors import GateError
 from gate.evaluation_records import Evaluation, Score
 from gate.judging.noise import Noise
@@ -35,6 +37,8 @@ def score_of(variant: str, evaluation: Evaluation) -> Score:
         metric=evaluation.metric,
         higher_is_better=evaluation.higher_is_better,
         is_binary=evaluation.is_binary,
+        aggregate=evaluation.aggregate,
+        available=evaluation.available,
         samples=evaluation.samples,
     )
 
@@ -99,6 +103,29 @@ def read_serving(
         for variant in plan.variants
         if variant.name in asked
     )
+
+
+def read_distributions(plan: Plan, store: Store) -> dict[tuple[str, str, str], Distribution]:
+    """{(candidate, reference, text): how their distributions differ}, of what was read."""
+    stages = {planned.stage.key: planned.stage for planned in plan.stages}
+    found = {}
+    for one in plan.readings:
+        file = store.path(stages[one.key]) / DISTRIBUTION_FILE
+        if file.is_file():
+            names = {"variant": one.variant, "reference": one.reference, "text": one.text}
+            read = Distribution.model_validate_json(file.read_bytes())
+            found[one.variant, one.reference, one.text] = read.model_copy(update=names)
+    return found
+
+
+def unread(plan: Plan, store: Store, failures: Mapping[str, str]) -> dict[tuple[str, str], str]:
+    """Why a text was not read with a variant, by (variant, text)."""
+    stages = {planned.stage.key: planned for planned in plan.stages}
+    return {
+        (one.variant, one.text): failures.get(one.key, f"'{stages[one.key].label}' was not run")
+        for one in plan.readings
+        if store.find(stages[one.key].stage) is None
+    }
 
 
 def unmeasured(plan: Plan, store: Store, failures: Mapping[str, str]) -> dict[tuple[str, str], str]:

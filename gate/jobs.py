@@ -5,7 +5,15 @@ from pathlib import Path
 from typing import Literal
 
 from gate.errors import GateError
-from gate.terms import JsonValue, LocalAdapter, Noun, Speed, Stage, Task
+from gate.terms import JsonValue, LocalAdapter, Noun, Reading, Speed, Stage, Task, Text, Use
+
+
+class Served(Noun):
+    """A variant as a backend opens it: by which, from which directory, with which adapters."""
+
+    use: Use
+    model: str
+    adapters: tuple[LocalAdapter, ...]
 
 
 class Job(Noun):
@@ -19,6 +27,11 @@ class Job(Noun):
         is_repeat: the second of two runs of one variant, in other batches and another order.
         speed: what to measure, for a speed stage.
         repeat: which of its repeats this is.
+        partial: the folder in which the documents of an evaluation are kept as they are scored.
+        text: the text to read, for a read stage.
+        reading: how distributions are compared over it.
+        reference: what a candidate is compared with: the variant to load beside it, or the
+            directory of what was read of it; None where a reference is read.
     """
 
     stage: Stage
@@ -32,6 +45,15 @@ class Job(Noun):
     is_repeat: bool = False
     speed: Speed | None = None
     repeat: int = 0
+    partial: str | None = None
+    text: Text | None = None
+    reading: Reading | None = None
+    reference: Served | str | None = None
+
+    @property
+    def served(self) -> Served:
+        """The variant that it loads."""
+        return Served(use=self.stage.use, model=self.model, adapters=self.adapters)
 
 
 class Batch(Noun):

@@ -9,12 +9,28 @@ Cause = Literal["training", "merge", "runtime", "quantization"]
 
 
 class LineageStep(Noun):
-    """One step of the line from base to release, on the same documents as the others."""
+    """One step of the line from base to release, on the same documents as the others.
+
+    Attributes:
+        cause: what the step changes.
+        also: what else it changes, where no variant that was evaluated stands between: a merge and
+            a quantization at once, or another runtime.
+        reference: the variant before the step.
+        variant: the variant after it.
+        change: of the metric, larger being better.
+    """
 
     cause: Cause
+    also: tuple[Cause, ...] = ()
     reference: str
     variant: str
     change: Estimate
+
+    @property
+    def causes(self) -> str:
+        """All that the step changes, in words: 'merge', 'runtime and quantization'."""
+        *first, last = (self.cause, *self.also)
+        return f"{', '.join(first)} and {last}" if first else last
 
 
 class Lineage(Noun):
@@ -26,8 +42,9 @@ class Lineage(Noun):
     Attributes:
         variant: the last of the line.
         task: the task.
-        steps: from base to variant.
-        total: the change from base to variant.
+        steps: from the first of the line to the variant. The first is the base, or what comes next
+            where the base was not evaluated.
+        total: the change from the first of the line to the variant.
         documents: how many all the line's variants have been asked.
     """
 
@@ -49,6 +66,11 @@ class Duplicates(Noun):
     task: str
     groups: tuple[tuple[int, ...], ...]
 
+    @property
+    def uncounted(self) -> tuple[int, ...]:
+        """Ids of the documents that do not count, sorted."""
+        return tuple(sorted(number for group in self.groups for number in group[1:]))
+
 
 class PolicyChange(Noun):
     """A check that is not as it was when the last release was judged.
@@ -65,7 +87,7 @@ class PolicyChange(Noun):
 
 
 class Policy(Noun):
-    """What a release was judged by, and how that differs from the last release.
+    """What a run was judged by, and how that differs from the last release.
 
     Attributes:
         digest: content id of the checks, however they are written.
@@ -80,3 +102,14 @@ class Policy(Noun):
     released: str | None = None
     released_digest: str | None = None
     changes: tuple[PolicyChange, ...] = ()
+
+    @property
+    def notice(self) -> str | None:
+        """That it is not the policy of the last release, in one sentence; None where it is."""
+        if not self.changes:
+            return None
+        count = len(self.changes)
+        return (
+            f"the thresholds are not those that {self.released} was promoted by: "
+            f"{count} {'check differs' if count == 1 else 'checks differ'}"
+        )

@@ -178,7 +178,9 @@ class LlamaModel:
                 raise StageError(f"{self.name}: llama.cpp cannot run it: {self._reason()}")
             read = [place for place, token in enumerate(tokens) if token.is_read]
             lines = [llama.llama_get_logits_ith(self._context, place) for place in read]
-            logits = np.stack([np.ctypeslib.as_array(line, (self._size,)) for line in lines])
+            logits = np.empty((len(read), self._size), np.float32)
+            for place, line in enumerate(lines):
+                logits[place] = np.ctypeslib.as_array(line, (self._size,))
         finally:
             llama.llama_batch_free(batch)
         if not np.isfinite(logits.max(axis=1)).all():

@@ -6,11 +6,13 @@ from typing import Literal
 from pydantic import Field
 
 from gate.config import GateConfig
+from gate.readings import PlannedReading, ReadingMaker
 from gate.resolution import lineage_of, resolve_checks
 from gate.stages import PlannedStage, StageMaker, Weights
+from gate.suites import is_of_texts
 from gate.terms import Kind, Noun, ResolvedCheck, Source, Task, Variant
 
-_ORDER = {"merge": 0, "quantize": 1, "audit": 2, "evaluate": 3, "speed": 4}
+_ORDER = {"merge": 0, "quantize": 1, "audit": 2, "read": 3, "evaluate": 4, "speed": 5}
 _REFERENCES: tuple[Kind, ...] = ("adapter", "bridge", "merged", "base", "quantized")
 """Whose second run tells an engine's noise: the first kind that the engine serves."""
 
@@ -46,6 +48,7 @@ class Plan(Noun):
         audits: one for each artifact.
         noise: one for each engine and task.
         speeds: {variant: keys of its speed stages, in the order of the repeats}.
+        readings: one for each candidate, reference and text whose distributions are compared.
     """
 
     variants: tuple[Variant, ...]
@@ -57,6 +60,7 @@ class Plan(Noun):
     audits: tuple[PlannedAudit, ...] = ()
     noise: tuple[PlannedNoise, ...] = ()
     speeds: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    readings: tuple[PlannedReading, ...] = ()
 
 
 def make_plan(
@@ -65,6 +69,7 @@ def make_plan(
     adapters: Mapping[str, Source],
     *,
     interpreters: Mapping[str, str] | None = None,
+    limits: Mapping[tuple[str, str], int] | None = None,
 ) -> Plan:
     """The stages, bridges and checks of a config whose sources have been located.
 
@@ -73,6 +78,7 @@ def make_plan(
         base: the base model.
         adapters: {name: adapter}.
         interpreters: {extension: path of the Python it runs in}, where not the gate's own.
+        limits: {(variant, task): documents to evaluate}, where not what the task itself says.
 
     Raises:
         ConfigError: a check with an ambiguous or absent reference, a shipped variant that no
@@ -81,9 +87,10 @@ def make_plan(
     checks, bridges, references = resolve_checks(config)
     variants = (*config.variants, *references, *bridges)
     maker = StageMaker(config, base, adapters, interpreters=interpreters or {})
-    planning = _Planning(config, maker, checks, base=base.digest)
+    planning = _Planning(config, maker, checks, base=base.digest, limits=limits or {})
     for variant in variants:
         planning.add(variant, is_reference=variant in references)
+    planning.add_readings(variants, checks)
     planning.add_noise(variants)
     return Plan(
         variants=variants,
@@ -95,6 +102,7 @@ def make_plan(
         audits=tuple(planning.audits.values()),
         noise=tuple(planning.noise),
         speeds=planning.speeds,
+        readings=tuple(planning.readings.values()),
     )
 
 
@@ -113,7 +121,13 @@ class _Planning:
     """Collects the stages of all variants, each stage once."""
 
     def __init__(
-        self, config: GateConfig, maker: StageMaker, checks: Sequence[ResolvedCheck], *, base: str
+        self,
+        config: GateConfig,
+        maker: StageMaker,
+        checks: Sequence[ResolvedCheck],
+        *,
+        base: str,
+        limits: Mapping[tuple[str, str], int],
     ) -> None:
         self.stages: dict[str, PlannedStage] = {}
         self.artifacts: dict[str, str] = {}
@@ -121,24 +135,35 @@ class _Planning:
         self.audits: dict[str, PlannedAudit] = {}
         self.noise: list[PlannedNoise] = []
         self.speeds: dict[str, tuple[str, ...]] = {}
+        self.readings: dict[tuple[str, str, str], PlannedReading] = {}
         self._config = config
         self._maker = maker
         self._asked = {(one.variant, one.task) for one in checks}
         self._asked |= {(one.reference, one.task) for one in checks}
         self._weights: dict[str, Weights] = {}
         self._base = base
+        self._limits = limits
 
     def add(self, variant: Variant, *, is_reference: bool) -> None:
         """The stages of one variant; a task's own reference answers only where it is asked."""
         weights = self._weights[variant.name] = self._build(variant)
         self.evaluations[variant.name] = {
-            task.name: self._keep(self._maker.evaluate(variant, task, weights))
+            task.name: self._keep(self._evaluation(variant, task))
             for task in self._config.suite.tasks
             if not is_reference or (variant.name, task.name) in self._asked
         }
         if not is_reference:
             keys = tuple(self._keep(one) for one in self._maker.speeds(variant, weights))
             self.speeds |= {variant.name: keys} if keys else {}
+
+    def add_readings(self, variants: Sequence[Variant], checks: Sequence[ResolvedCheck]) -> None:
+        """What the checks of distributions read."""
+        named = {variant.name: variant for variant in variants}
+        maker = ReadingMaker(self._config.suite, self._maker, named, self._weights)
+        for one in checks:
+            if is_of_texts(one.check.compare):
+                key = (one.variant, one.reference, one.task)
+                self.readings[key] = maker.read(one, self._keep)
 
     def add_noise(self, variants: Sequence[Variant]) -> None:
         """A second evaluation of one variant of each engine, on each task that is judged."""
@@ -152,9 +177,18 @@ class _Planning:
                     seen.add(variant.backend.name)
                     self._repeat(variant, task)
 
+    def _evaluation(self, variant: Variant, task: Task, *, is_repeat: bool = False) -> PlannedStage:
+        """The evaluation of a variant whose weights are planned, on as much of a task as asked."""
+        limit = self._limits.get((variant.name, task.name), task.limit)
+        return self._maker.evaluate(
+            variant,
+            task.model_copy(update={"limit": limit}),
+            self._weights[variant.name],
+            is_repeat=is_repeat,
+        )
+
     def _repeat(self, variant: Variant, task: Task) -> None:
-        weights = self._weights[variant.name]
-        again = self._maker.evaluate(variant, task, weights, is_repeat=True)
+        again = self._evaluation(variant, task, is_repeat=True)
         self.noise.append(
             PlannedNoise(
                 engine=variant.backend.name,
@@ -198,6 +232,7 @@ def _in_order(stages: Iterable[PlannedStage]) -> tuple[PlannedStage, ...]:
     """Stages after what they need; the repeats of measuring speed take turns."""
 
     def place(planned: PlannedStage) -> tuple[int, int]:
-        return _ORDER[planned.stage.kind], planned.repeat
+        is_second = "reference" in planned.needs
+        return _ORDER[planned.stage.kind], planned.repeat or is_second
 
     return tuple(sorted(stages, key=place))

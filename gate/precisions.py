@@ -112,8 +112,10 @@ def _save_logits(
 
 
 def _windows(tokenizer: Any, texts: Sequence[str], window: int) -> Iterator[list[int]]:
+    begin = tokenizer.bos_token
     for text in texts:
-        ids = tokenizer.encode(text)
+        has_begin = begin is not None and text.startswith(begin)  # a chat template wrote it
+        ids = tokenizer.encode(text, add_special_tokens=not has_begin)
         for start in range(0, len(ids), window):
             yield ids[start : start + window]
 

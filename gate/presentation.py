@@ -1,12 +1,15 @@
 """How a record reads: numbers that do not contradict the verdict, words, changed documents."""
 
+import math
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Literal, NamedTuple
 
+from gate.aggregates import value_of
 from gate.digest import digest_json
+from gate.errors import StageError
 from gate.evaluation_records import Score
 from gate.result_records import DIFFERENCE_OF_SHARES, CheckResult, Estimate, Outcome, Verdict
 from gate.serving_records import RATIO
@@ -100,6 +103,17 @@ def amount(
     return _digits(shown, decimals, (_exact(other) * factor for other in apart_from))
 
 
+def precise(value: float, *, apart_from: Iterable[float] = ()) -> str:
+    """A number as it is computed with, no percent: six significant digits, or as many as it takes.
+
+    As in `quantity`, it stands to the values of `apart_from` as the unrounded number does.
+    """
+    number = _exact(value)
+    decimals = _decimals_for(number, significant=6)
+    shown = _digits(number, decimals, (_exact(other) for other in apart_from))
+    return shown.rstrip("0").rstrip(".") if "." in shown else shown
+
+
 def unit_label(unit: str) -> str:
     """The unit as a heading: 'share of documents' reads '% of documents'."""
     if unit == DIFFERENCE_OF_SHARES:
@@ -139,19 +153,20 @@ def exact(value: float, unit: str) -> str:
     return f"{number} {_symbol(unit)}".rstrip()
 
 
-def interval_text(estimate: Estimate, check: Check) -> str:
+def interval_text(estimate: Estimate, check: Check | None = None) -> str:
     """The estimate and its interval: '-1.20 % (-2.61 to 0.10)'; digits enough for the bounds.
 
     A unit other than percent is left to the rule or heading that stands beside it, and so is the
     interval of a ratio that was counted, which has none.
     """
+    apart_from = bounds(check) if check else ()
     if estimate.unit.startswith(RATIO) and estimate.low == estimate.high:
-        return amount(estimate.value, estimate.unit, apart_from=bounds(check))
+        return amount(estimate.value, estimate.unit, apart_from=apart_from)
     is_share = _is_share(estimate.unit)
     width = _exact(estimate.high - estimate.low)
     decimals = 2 if is_share else _decimals_for(width or _exact(estimate.value), significant=2)
     value, low, high = (
-        amount(number, estimate.unit, decimals=decimals, apart_from=bounds(check))
+        amount(number, estimate.unit, decimals=decimals, apart_from=apart_from)
         for number in (estimate.value, estimate.low, estimate.high)
     )
     symbol = f" {_symbol(estimate.unit)}" if is_share else ""
@@ -165,13 +180,25 @@ def rule_text(result: CheckResult) -> str:
     return f"{result.check.compare} {bound_text(result.check, result.estimate.unit)}"
 
 
+def task_text(result: CheckResult) -> str:
+    """The task a check judges, and of which slice: 'desk_intent, slice spanish'; empty of none."""
+    return f"{result.task}, slice {result.check.slice}" if result.check.slice else result.task
+
+
 def score_text(score: Score | None) -> str:
-    """A variant's score on a task: a percentage that tells single documents apart, or a mean."""
+    """A variant's score on a task: a share right that tells single documents apart, or the metric.
+
+    Of a metric of the corpus it is the metric, which no mean over documents gives.
+    """
     if score is None or not score.samples:
         return MISSING
-    if score.is_binary:
+    if score.is_binary and score.aggregate == "mean":
         return percent(score.mean, decimals=max(1, len(str(len(score.samples) - 1)) - 2))
-    return amount(score.mean, "")
+    try:
+        value = value_of(score)
+    except StageError:
+        return MISSING
+    return amount(value, "") if math.isfinite(value) else "infinite"
 
 
 def size(size_bytes: int | None) -> str:

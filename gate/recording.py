@@ -1,46 +1,26 @@
-"""From a filled store to a Record: scores read, checks judged, artifacts named."""
+"""From what a run found to a Record: the findings gathered, artifacts named, costs told."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
 
-from gate.audit_records import ArtifactAudit, Audit
-from gate.calibration import find_overlap, read_calibration
 from gate.config import GateConfig
-from gate.errors import ConfigError
-from gate.evaluation_records import Corpus, Evaluation
-from gate.found import read_noise, read_serving, score_of, unmeasured
-from gate.judging.judge import judge, verdict_of, verdict_of_run
+from gate.judgement import Judgement
+from gate.judging.duplicates import duplicate_warnings
+from gate.judging.judge import verdict_of_run
 from gate.judging.noise import Noise, noise_floor
 from gate.judging.pairing import Pair
+from gate.lineage import lineages
+from gate.lineage_records import Policy
+from gate.past_runs import PastRun
 from gate.plan import Plan, artifact_name
+from gate.policy import policy_of
 from gate.provenance import collect_provenance
 from gate.records import Artifact, Record, StageRecord, WeightReport
-from gate.result_records import CheckResult, NoiseFloor, VariantVerdict
-from gate.stages import PlannedStage
+from gate.result_records import NoiseFloor
 from gate.store import Finished, Store
-from gate.terms import Source, Task, Variant
-from gate.worker import AUDIT_FILE, EVALUATION_FILE, REPORT_FILE
-
-
-class Sources(NamedTuple):
-    """The base and the adapters, located and checked to fit each other."""
-
-    base: Source
-    adapters: dict[str, Source]
-
-
-class Todo(NamedTuple):
-    """The stages of a plan, split into those in the store and those to run.
-
-    Attributes:
-        notes: what was planned other than asked, in sentences.
-    """
-
-    plan: Plan
-    cached: tuple[PlannedStage, ...]
-    to_run: tuple[PlannedStage, ...]
-    notes: tuple[str, ...] = ()
+from gate.terms import Task, Variant
+from gate.todo import Sources, Todo
+from gate.worker import REPORT_FILE
 
 
 def make_record(
@@ -49,7 +29,9 @@ def make_record(
     todo: Todo,
     store: Store,
     *,
+    judgement: Judgement,
     failures: Mapping[str, str],
+    released: PastRun | None = None,
 ) -> Record:
     """The record of a run whose stages are in the store or among the failures.
 
@@ -58,26 +40,12 @@ def make_record(
         sources: the base and adapters it was asked of.
         todo: the plan, and which of its stages had been there before.
         store: where the outputs are.
+        judgement: what the checks found in them.
         failures: {stage key: why it failed}.
+        released: the last release, with whose policy this run's is compared.
     """
     plan = todo.plan
-    evaluations = _read_evaluations(plan, store)
-    corpora = _corpora(config, evaluations)
-    _refuse_shown(config, corpora.values())
-    scores = {pair: score_of(pair[0], one) for pair, one in evaluations.items()}
-    failed = _failed(plan, evaluations, failures)
-    audits = tuple(_audits(plan, store, failures))
-    noise = read_noise(plan, scores, failed, store, failures)
-    serving = read_serving(config, sources.base, sources.adapters, plan, store)
-    results = judge(
-        plan.checks,
-        scores,
-        corpora,
-        failed | unmeasured(plan, store, failures),
-        noise=noise,
-        serving={one.variant: one for one in serving},
-    )
-    verdicts = _verdicts(plan, results, audits)
+    verdicts = judgement.verdicts
     artifacts = tuple(_artifacts(config, plan, store))
     return Record(
         release=config.release,
@@ -89,13 +57,17 @@ def make_record(
         variants=plan.variants,
         ship=config.ship,
         tasks=tuple(_without_folder(task) for task in config.suite.tasks),
-        corpora=tuple(corpora.values()),
-        scores=tuple(scores.values()),
+        corpora=tuple(judgement.corpora.values()),
+        scores=tuple(judgement.scores.values()),
         artifacts=artifacts,
-        audits=audits,
-        noise=_noise_floors(noise),
-        serving=serving,
-        results=results,
+        audits=judgement.audits,
+        noise=_noise_floors(judgement.noise),
+        lineages=lineages(config.suite.tasks, plan.variants, plan.checks, judgement.scores),
+        duplicates=judgement.duplicates,
+        policy=_policy(config, released),
+        serving=judgement.serving,
+        distributions=judgement.distributions,
+        results=judgement.results,
         verdicts=verdicts,
         verdict=verdict_of_run([one for one in verdicts if one.variant in config.ship]),
         stages=tuple(_stage_records(todo, store, failures)),
@@ -103,8 +75,14 @@ def make_record(
             {name for planned in plan.stages for name in planned.stage.packages},
             root=config.path.parent,
         ),
-        warnings=(*todo.notes, *_warnings(artifacts, audits)),
+        warnings=(*todo.notes, *_warnings(artifacts, judgement)),
     )
+
+
+def _policy(config: GateConfig, released: PastRun | None) -> Policy:
+    if released is None or released.policy is None:
+        return policy_of(config.suite.checks)
+    return policy_of(config.suite.checks, released=released.policy, release=released.release)
 
 
 def _noise_floors(noise: Noise) -> tuple[NoiseFloor, ...]:
@@ -115,100 +93,21 @@ def _noise_floors(noise: Noise) -> tuple[NoiseFloor, ...]:
     )
 
 
-def _warnings(artifacts: Iterable[Artifact], audits: Iterable[ArtifactAudit]) -> Iterator[str]:
-    """What mergers, quantizers and audits warn of, each with whose it is."""
+def _warnings(artifacts: Iterable[Artifact], judgement: Judgement) -> Iterator[str]:
+    """What documents, mergers, quantizers and audits give cause to warn of, each with whose."""
+    yield from duplicate_warnings(judgement.duplicates)
     for artifact in artifacts:
         yield from (f"{artifact.variant}: {warning}" for warning in artifact.report.warnings)
-    for one in audits:
+    for one in judgement.audits:
         if one.audit is not None:
             yield from (f"{one.label}: {warning}" for warning in one.audit.warnings)
-
-
-def _refuse_shown(config: GateConfig, corpora: Iterable[Corpus]) -> None:
-    """See that no quantizer was shown a document of a task whose files are not at hand before.
-
-    Raises:
-        ConfigError: it was, by the prompt that the model was given.
-    """
-    inputs = read_calibration(Path(one.path) for one in config.suite.calibration)
-    for corpus in corpora:
-        if config.suite.files[corpus.task].judged:
-            continue
-        found = find_overlap(inputs, ((one.prompt, *one.choices) for one in corpus.documents))
-        if found is not None:
-            shown, place = found
-            raise ConfigError(
-                f"calibration: {shown.where} is also document {corpus.documents[place].id} of task "
-                f"{corpus.task!r}",
-                hint="calibrate on inputs that no task judges, or the verdict flatters",
-            )
-
-
-def _failed(
-    plan: Plan, evaluations: Mapping[tuple[str, str], Evaluation], failures: Mapping[str, str]
-) -> dict[tuple[str, str], str]:
-    """Why each variant and task without an evaluation has none."""
-    return {
-        (variant, task): failures.get(key, "it was not run")
-        for variant, tasks in plan.evaluations.items()
-        for task, key in tasks.items()
-        if (variant, task) not in evaluations
-    }
-
-
-def _audits(plan: Plan, store: Store, failures: Mapping[str, str]) -> Iterator[ArtifactAudit]:
-    planned = {one.stage.key: one for one in plan.stages}
-    for one in plan.audits:
-        stage = planned[one.key]
-        file = store.path(stage.stage) / AUDIT_FILE
-        found = Audit.model_validate_json(file.read_bytes()) if file.is_file() else None
-        yield ArtifactAudit(
-            of=one.of,
-            label=stage.label,
-            variants=one.variants,
-            audit=found,
-            error=None if found else failures.get(one.key, "it was not run"),
-        )
-
-
-def _verdicts(
-    plan: Plan, results: Sequence[CheckResult], audits: Sequence[ArtifactAudit]
-) -> tuple[VariantVerdict, ...]:
-    """A verdict for each variant that could ship: the merged and the quantized ones."""
-    return tuple(
-        verdict_of(variant.name, plan.lineages[variant.name], results, audits)
-        for variant in plan.variants
-        if variant.merge is not None and not variant.is_bridge
-    )
+    for read in judgement.distributions:
+        yield from (f"text {read.text}, read by {read.variant}: {one}" for one in read.warnings)
 
 
 def _without_folder(task: Task) -> Task:
     """The task with the name of its file alone: where it lay is no part of the record."""
     return task.model_copy(update={"path": task.path and Path(task.path).name})
-
-
-def _read_evaluations(plan: Plan, store: Store) -> dict[tuple[str, str], Evaluation]:
-    stages = {planned.stage.key: planned.stage for planned in plan.stages}
-    found = {}
-    for variant, tasks in plan.evaluations.items():
-        for task, key in tasks.items():
-            file = store.path(stages[key]) / EVALUATION_FILE
-            if file.is_file():
-                found[variant, task] = Evaluation.model_validate_json(file.read_bytes())
-    return found
-
-
-def _corpora(
-    config: GateConfig, evaluations: Mapping[tuple[str, str], Evaluation]
-) -> dict[str, Corpus]:
-    """The documents of each task, as the first variant that was evaluated saw them."""
-    corpora: dict[str, Corpus] = {}
-    for task in config.suite.tasks:
-        for (_, name), evaluation in evaluations.items():
-            if name == task.name:
-                corpora[name] = Corpus(task=name, documents=evaluation.documents)
-                break
-    return corpora
 
 
 def _artifacts(config: GateConfig, plan: Plan, store: Store) -> Iterator[Artifact]:

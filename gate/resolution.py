@@ -7,6 +7,7 @@ from gate import extensions
 from gate.config import GateConfig, is_of_serving
 from gate.digest import digest_json
 from gate.errors import ConfigError
+from gate.suites import is_of_texts
 from gate.terms import Check, ResolvedCheck, Task, Use, Variant, read_use
 
 
@@ -37,6 +38,8 @@ def resolve_checks(config: GateConfig) -> Resolution:
     for check in config.suite.checks:
         if is_of_serving(check):
             found = list(_serving_checks(check, config.variants))
+        elif is_of_texts(check.compare):
+            found = _by_variant(list(_text_checks(check, config, bridges)))
         else:
             found = _by_variant(list(_task_checks(check, config, bridges, references)))
         for one in found:
@@ -65,6 +68,34 @@ def _task_checks(
             yield from (one.model_copy(update={"task": task.name}) for one in pairs)
             if own and any(own.name in (one.variant, one.reference) for one in pairs):
                 references.setdefault(own.name, own)
+
+
+def _text_checks(
+    check: Check, config: GateConfig, bridges: dict[str, Variant]
+) -> Iterator[ResolvedCheck]:
+    """A check of distributions, of every variant it is about, on every text."""
+    for variant in _named(check.of, config.variants):
+        pairs = tuple(_pairs(check, variant, config.variants, bridges))
+        for one in (variant, _reference(check, variant, config.variants)):
+            _require_distributions(one, check, config)
+        for text in config.suite.texts:
+            if check.tasks is None or text.name in check.tasks:
+                yield from (one.model_copy(update={"task": text.name}) for one in pairs)
+
+
+def _require_distributions(variant: Variant, check: Check, config: GateConfig) -> None:
+    """See that a variant's engine tells as much of its distributions as is compared."""
+    known = extensions.find("backends", variant.backend.name).constant("DISTRIBUTIONS", "none")
+    full = config.suite.distributions.vocabulary == "full"
+    if known == "none" or (full and known != "full"):
+        what = "the full vocabulary" if full and known != "none" else "its distributions"
+        raise ConfigError(
+            f"{check.compare.name} of {check.of} against {check.against}: {variant.backend.name}, "
+            f"which serves {variant.name}, does not tell {what} of a text",
+            hint="set distributions: {vocabulary: top} in the suite"
+            if known != "none"
+            else "name other variants in 'of' and 'against', or serve it with hf, llamacpp or vllm",
+        )
 
 
 def _serving_checks(check: Check, variants: tuple[Variant, ...]) -> Iterator[ResolvedCheck]:
@@ -217,7 +248,11 @@ def lineage_of(
 
 
 def _require_judgement(ship: tuple[str, ...], checks: tuple[ResolvedCheck, ...]) -> None:
-    judged = {one.variant for one in checks if one.check.level == "block" and one.task}
+    judged = {
+        one.variant
+        for one in checks
+        if one.check.level == "block" and one.task and not is_of_texts(one.check.compare)
+    }
     for name in ship:
         if name not in judged:
             raise ConfigError(

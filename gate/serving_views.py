@@ -1,9 +1,11 @@
 """What reports look up of quality, size and speed: a table, and points with an efficient front."""
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Literal, NamedTuple
 
+from gate.aggregates import value_of
 from gate.presentation import MISSING, amount, percent, size
 from gate.records import Record
 from gate.result_records import Verdict
@@ -120,7 +122,7 @@ def serving_table(record: Record) -> ServingTable | None:
 def kept_share(record: Record, variant: Variant) -> Kept | None:
     """What is left of the adapter's score on the task that lost most of it.
 
-    The variant's mean over the adapter's, or the inverse where lower is better. None where the
+    The variant's metric over the adapter's, or the inverse where lower is better. None where the
     variant or its adapter lacks a score, or nothing is there to be kept.
     """
     shares = []
@@ -130,10 +132,10 @@ def kept_share(record: Record, variant: Variant) -> Kept | None:
         after = score_of(record, variant.name, task.name)
         if before is None or after is None or not before.samples or not after.samples:
             return None
-        part, whole = after.mean, before.mean
+        part, whole = value_of(after), value_of(before)
         if not before.higher_is_better:
             part, whole = whole, part
-        if whole > 0:
+        if 0 < whole < math.inf and part < math.inf:
             shares.append(Kept(part / whole, task.name))
     return min(shares, default=None)
 

@@ -14,10 +14,12 @@ from gate.digest import digest_file, digest_json
 from gate.environments import probe
 from gate.errors import ConfigError
 from gate.provenance import NOT_INSTALLED, machine, versions
-from gate.terms import Noun, Source, Stage, Task, Use, Variant
+from gate.terms import Noun, Source, Stage, Task, Text, Use, Variant
 
 _EVALUATION_CODE = (
     "evaluate.py",
+    "evaluating/*.py",
+    "aggregates.py",
     "language_models.py",
     "engines.py",
     "adapters.py",
@@ -28,6 +30,9 @@ _EVALUATION_CODE = (
     "tokenized.py",
 )
 """Files of the gate, besides the backend, that decide what an evaluate stage gives."""
+
+_EVALUATION_PACKAGES = ("sacrebleu",)
+"""Distributions, besides those of the backend, whose versions can change a metric."""
 
 _SPEED_CODE = (*_EVALUATION_CODE, "measuring.py", "provenance.py", "serving_records.py")
 _AUDIT_CODE = ("auditing/*.py", "checkpoints.py", "tensors.py", "nf4.py")
@@ -48,6 +53,8 @@ class PlannedStage(Noun):
         is_live: it asks a server, which has no content id: what it gave before does not count.
         is_repeat: the second of two evaluations of one variant, in other batches and order.
         repeat: which of several measurements of speed, from 1.
+        text: the text to read, for a read stage.
+        reference: the variant that is loaded beside it, for a read stage of the full vocabulary.
     """
 
     stage: Stage
@@ -60,6 +67,8 @@ class PlannedStage(Noun):
     is_live: bool = False
     is_repeat: bool = False
     repeat: int = 0
+    text: Text | None = None
+    reference: Variant | None = None
 
 
 class Weights(Noun):
@@ -142,7 +151,7 @@ class StageMaker:
         if is_repeat:
             inputs["repeat"] = "other batches, other order"
         again = " again" if is_repeat else ""
-        return self._served(
+        return self.served(
             "evaluate",
             variant,
             weights,
@@ -159,7 +168,7 @@ class StageMaker:
         settings = self._config.suite.speed.model_dump(mode="json")
         for repeat in range(1, settings.pop("repeats") + 1):
             inputs = {"machine": machine(), "repeat": str(repeat), "speed": digest_json(settings)}
-            yield self._served(
+            yield self.served(
                 "speed",
                 variant,
                 weights,
@@ -189,9 +198,9 @@ class StageMaker:
         python = self._interpreters.get(use.name)
         return PlannedStage(stage=stage, label=label, variant=variant.name, python=python)
 
-    def _served(
+    def served(
         self,
-        kind: Literal["evaluate", "speed"],
+        kind: Literal["evaluate", "read", "speed"],
         variant: Variant,
         weights: Weights,
         *,
@@ -210,7 +219,9 @@ class StageMaker:
             use=variant.backend,
             inputs={"weights": weights.digest, **inputs},
             code=digest_json({"backend": extension.code, "gate": _digest_of(code)}),
-            packages=self._versions(extension, _packages_of(variant)),
+            packages=self._versions(
+                extension, _packages_of(variant) + (_EVALUATION_PACKAGES if task else ())
+            ),
             task=None if task is None else task.model_copy(update={"path": None}),
         )
         return PlannedStage(
@@ -284,4 +295,4 @@ def _digest_of(patterns: tuple[str, ...]) -> str:
     """The digest of files of the gate that decide what a stage gives."""
     here = Path(__file__).parent
     files = sorted(file for pattern in patterns for file in here.glob(pattern))
-    return digest_json({file.name: digest_file(file) for file in files})
+    return digest_json({file.relative_to(here).as_posix(): digest_file(file) for file in files})

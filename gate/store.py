@@ -1,6 +1,5 @@
 """Finished stage outputs by key: whole or absent, locked, prunable."""
 
-import errno
 import json
 import os
 import shutil
@@ -16,6 +15,7 @@ from pydantic import ValidationError
 from gate.digest import DigestMemo, digest_manifest, digest_tree
 from gate.errors import StoreError
 from gate.stage_changes import differences
+from gate.storing import flush, storing, write_durably
 from gate.terms import Noun, Source, Stage
 
 OUTPUT = "output"
@@ -28,7 +28,7 @@ class StageCost(Noun):
     """What a stage took, and the interpreter that ran it.
 
     Attributes:
-        seconds: wall clock.
+        seconds: wall clock; of an evaluation in several looks, of all of them so far.
         peak_memory_bytes: the largest resident set of its child.
         interpreter: version and path of the Python that ran it.
     """
@@ -59,17 +59,32 @@ class Finished(Noun):
 
 
 class Pruned(NamedTuple):
-    """What a prune removed: stages by label, and the bytes that are free again."""
+    """What a prune removed, and the bytes that are free again.
+
+    Attributes:
+        labels: of the stages.
+        partials: evaluations whose scored documents were kept for a longer one.
+    """
 
     labels: tuple[str, ...]
+    partials: int
     size_bytes: int
+
+
+def unlimited_key(stage: Stage) -> str:
+    """The key of a stage whatever the limit of its task: its own where it has no task."""
+    if stage.task is None:
+        return stage.key
+    task = stage.task.model_copy(update={"limit": None})
+    return stage.model_copy(update={"task": task}).key
 
 
 class Store:
     """A directory of finished stages: store/<kind>/<key>/{stage.json, output/}.
 
     A stage's directory appears by one rename, after its output and stage.json are on disk: what
-    is found under a key is whole.
+    is found under a key is whole. Beside them, store/partial/<key> has the documents of an
+    evaluation that are scored already, whatever its limit.
     """
 
     def __init__(self, root: Path) -> None:
@@ -84,10 +99,10 @@ class Store:
         Raises:
             StoreError: the store's folder cannot be made or written.
         """
-        with _storing(self.root):
+        with storing(self.root):
             self.root.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.root / "lock")
-        with _storing(self.root):
+        with storing(self.root):
             try:
                 lock.acquire(timeout=0)
             except Timeout:
@@ -122,6 +137,18 @@ class Store:
             os.utime(file)
         return finished
 
+    def partial(self, stage: Stage) -> Path:
+        """The folder of an evaluation's scored documents, the same for every limit of its task.
+
+        Raises:
+            StoreError: the folder cannot be made.
+        """
+        folder = self._partials / unlimited_key(stage)
+        with storing(self.root):
+            folder.mkdir(parents=True, exist_ok=True)
+            os.utime(folder)
+        return folder
+
     def workspace(self, stage: Stage) -> Path:
         """A fresh folder for a stage to write into; nothing there counts until `commit`.
 
@@ -129,7 +156,7 @@ class Store:
             StoreError: the folder cannot be made.
         """
         folder = self.root / "tmp" / stage.key
-        with _storing(self.root):
+        with storing(self.root):
             shutil.rmtree(folder, ignore_errors=True)
             (folder / OUTPUT).mkdir(parents=True)
         return folder
@@ -141,9 +168,9 @@ class Store:
             StoreError: disk full or not writable; the place stays empty.
         """
         folder = self.root / "tmp" / stage.key
-        with _storing(self.root):
+        with storing(self.root):
             for file in folder.rglob("*"):
-                _flush(file)
+                flush(file)
             manifest = digest_tree(folder / OUTPUT)
             finished = Finished(
                 stage=stage,
@@ -153,7 +180,7 @@ class Store:
                 size_bytes=sum((folder / OUTPUT / name).stat().st_size for name in manifest),
                 finished_at=datetime.now(UTC).replace(microsecond=0),
             )
-            _write_durably(folder / _STAGE_FILE, finished.model_dump_json(indent=1))
+            write_durably(folder / _STAGE_FILE, finished.model_dump_json(indent=1))
             place = self._directory(stage)
             place.parent.mkdir(parents=True, exist_ok=True)
             folder.rename(place)
@@ -177,9 +204,9 @@ class Store:
         """
         file = self._manifest_file(source.digest)
         if not file.exists():
-            with _storing(self.root):
+            with storing(self.root):
                 file.parent.mkdir(parents=True, exist_ok=True)
-                _write_durably(file, json.dumps(source.manifest, indent=1))
+                write_durably(file, json.dumps(source.manifest, indent=1))
 
     def reason(self, stage: Stage, *, label: str, sources: Iterable[Source] = ()) -> str:
         """Why a stage that is not in the store has to run, from the last one of the same label.
@@ -202,29 +229,30 @@ class Store:
         return "; ".join(told) or "its name in the store changed"
 
     def prune(self, *, unused_for: timedelta, is_dry_run: bool = False) -> Pruned:
-        """Remove the stages that no run has used for a while, and what crashes left behind."""
+        """Remove what no run has used for a while, and what crashes left behind."""
         horizon = datetime.now(UTC) - unused_for
-        labels: list[str] = []
-        size = 0
-        for finished in self._all():
-            directory = self._directory(finished.stage)
-            used = datetime.fromtimestamp((directory / _STAGE_FILE).stat().st_mtime, UTC)
-            if used <= horizon:
-                labels.append(finished.label)
-                size += _size(directory)
-                if not is_dry_run:
-                    self._remove(directory)
+        stages = {
+            self._directory(finished.stage): finished.label
+            for finished in self._all()
+            if _used_at(self._directory(finished.stage) / _STAGE_FILE) <= horizon
+        }
+        partials = [folder for folder in self._partials.glob("*") if _used_at(folder) <= horizon]
         leftovers = self.root / "tmp"
-        if leftovers.exists():
-            size += _size(leftovers)
-            if not is_dry_run:
-                shutil.rmtree(leftovers, ignore_errors=True)
-        return Pruned(tuple(sorted(labels)), size)
+        size = sum(map(_size, (*stages, *partials, leftovers)))
+        if not is_dry_run:
+            for folder in (*stages, *partials):
+                self._remove(folder)
+            shutil.rmtree(leftovers, ignore_errors=True)
+        return Pruned(tuple(sorted(stages.values())), len(partials), size)
+
+    @property
+    def _partials(self) -> Path:
+        return self.root / "partial"
 
     def _remove(self, directory: Path) -> None:
-        """Delete a stage so that a crash halfway leaves no directory that looks whole."""
+        """Delete a folder so that a crash halfway leaves none that looks whole."""
         doomed = self.root / "tmp" / f"pruned-{directory.name}"
-        with _storing(self.root):
+        with storing(self.root):
             doomed.parent.mkdir(parents=True, exist_ok=True)
             directory.rename(doomed)
             shutil.rmtree(doomed)
@@ -250,36 +278,9 @@ class Store:
         return known if isinstance(known, dict) else {}
 
 
-@contextmanager
-def _storing(root: Path) -> Iterator[None]:
-    """Say in words why the store could not be written.
-
-    Raises:
-        StoreError: an OSError inside, told as disk full, not permitted, or as it is.
-    """
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StoreError(
-                f"no space left for the store {root}",
-                hint="free some with 'gate store prune', then run again: finished stages are kept",
-            ) from error
-        raise StoreError(f"cannot write the store {root}: {error.strerror or error}") from error
-
-
-def _write_durably(file: Path, text: str) -> None:
-    with file.open("w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-
-
-def _flush(file: Path) -> None:
-    """Have the disk keep a file's bytes before its folder gets its final name."""
-    if file.is_file():
-        with file.open("rb") as stream:
-            os.fsync(stream.fileno())
+def _used_at(path: Path) -> datetime:
+    """When a run last looked at it, in UTC."""
+    return datetime.fromtimestamp(path.stat().st_mtime, UTC)
 
 
 def _size(directory: Path) -> int:

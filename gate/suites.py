@@ -1,10 +1,11 @@
 """A suite: the tasks a release must pass and the checks that judge them, from a YAML file."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pydantic import Field
 
+from gate import extensions
 from gate.calibration import find_overlap, read_calibration
 from gate.digest import digest_file
 from gate.errors import ConfigError, suggest
@@ -18,9 +19,11 @@ from gate.terms import (
     Speed,
     Task,
     Text,
+    Use,
 )
+from gate.texts import read_texts
 from gate.written_suite import WrittenSuite, WrittenTask, WrittenText
-from gate.yaml_files import YamlFile, read_yaml
+from gate.yaml_files import Location, YamlFile, read_yaml
 
 
 class Suite(Noun):
@@ -65,16 +68,8 @@ def load_suite(given: str, *, root: Path) -> tuple[Suite, YamlFile]:
     file = read_yaml(path)
     written = file.validate(WrittenSuite)
     tasks = tuple(_task(task, file, index) for index, task in enumerate(written.tasks))
-    names = [task.name for task in tasks]
-    for index, name in enumerate(names):
-        if name in names[:index]:
-            raise file.error(("tasks", index, "name"), f"task {name!r} is listed twice")
-    for index, check in enumerate(written.checks):
-        for name in check.tasks or ():
-            if name not in names:
-                raise file.error(
-                    ("checks", index, "tasks"), f"no task {name!r}", hint=suggest(name, names)
-                )
+    _check_names(written, file)
+    _check_checks(written, file)
     files = {
         task.name: inspect_task(task, file.where(("tasks", index, "path")))
         for index, task in enumerate(tasks)
@@ -100,6 +95,13 @@ def load_suite(given: str, *, root: Path) -> tuple[Suite, YamlFile]:
     return suite, file
 
 
+def is_of_texts(compare: Use) -> bool:
+    """Whether a comparison is one of distributions over texts, so that `tasks` name texts."""
+    if compare.name not in extensions.names("comparisons"):  # told where the checks are
+        return False
+    return extensions.find("comparisons", compare.name).constant("COMPARES", "") == "texts"
+
+
 def shipped_suites() -> Path:
     """The folder of the suites that come with mergegate."""
     installed = Path(__file__).parent / "evalsuites"
@@ -122,6 +124,66 @@ def _find_suite(given: str, root: Path) -> Path:
     raise ConfigError(f"no suite {given!r}: no such file below {root}", hint=suggest(given, known))
 
 
+def _check_names(written: WrittenSuite, file: YamlFile) -> None:
+    """Tasks and texts go by one name each."""
+    tasks = [one.name for one in written.tasks]
+    texts = [one.name for one in written.texts]
+    for index, name in enumerate(tasks):
+        if name in tasks[:index]:
+            raise file.error(("tasks", index, "name"), f"task {name!r} is listed twice")
+    for index, name in enumerate(texts):
+        if name in (*tasks, *texts[:index]):
+            what = "has the name of a task" if name in tasks else "is listed twice"
+            raise file.error(("texts", index, "name"), f"text {name!r} {what}")
+
+
+def _check_checks(written: WrittenSuite, file: YamlFile) -> None:
+    """Checks name the tasks or texts that there are."""
+    names = {
+        "task": [one.name for one in written.tasks],
+        "text": [one.name for one in written.texts],
+    }
+    for index, check in enumerate(written.checks):
+        kind = "text" if is_of_texts(check.compare) else "task"
+        if kind == "text":
+            _check_text_check(check.check(), names["text"], file, ("checks", index))
+        for name in check.tasks or ():
+            if name not in names[kind]:
+                raise file.error(
+                    ("checks", index, "tasks"),
+                    f"no {kind} {name!r}",
+                    hint=suggest(name, names[kind]),
+                )
+
+
+def _check_text_check(
+    check: Check, texts: Sequence[str], file: YamlFile, location: Location
+) -> None:
+    """A check of distributions needs texts, and the bound that asks for something."""
+    name = check.compare.name
+    if not texts:
+        raise file.error(
+            (*location, "compare"),
+            f"{name} compares distributions over texts, and the suite has none",
+            hint="add 'texts: [{name: general, path: general.jsonl}]' to the suite",
+        )
+    bound = extensions.find("comparisons", name).constant("BOUND", "at_most")
+    limit = getattr(check, bound)
+    if limit is None or limit <= 0:
+        raise file.error(
+            location,
+            f"{name} needs {bound!r} above 0",
+            hint="a margin bounds a change; add level: warn to see a value without blocking on it",
+        )
+    if bound == "at_least" and limit > 1:
+        raise file.error(
+            (*location, bound),
+            f"a share is at most 1, not {limit:g}; {limit / 100:g} means {limit:g} %",
+        )
+    if check.slice is not None:
+        raise file.error((*location, "slice"), f"{name} is of texts, which have no slices")
+
+
 def _task(written: WrittenTask, file: YamlFile, index: int) -> Task:
     fields = written.model_dump()
     if written.path is not None:
@@ -136,6 +198,7 @@ def _text(written: WrittenText, file: YamlFile, index: int) -> Text:
     path = (file.path.parent / written.path).expanduser()
     if not path.is_file():
         raise file.error(("texts", index, "path"), f"no text file {path}")
+    read_texts(path)
     return Text(name=written.name, path=str(path.resolve()))
 
 

@@ -99,7 +99,7 @@ class Task(Noun):
         filter: the lm-eval filter the metric is read after.
         path: the task's YAML file; None for a task that lm-eval ships.
         num_fewshot: examples before each document; None for the task's own number.
-        limit: take this many documents, chosen once by `seed`; None for all of them.
+        limit: take the first so many documents of the order drawn by `seed`; None for all of them.
         seed: the seed that chooses the documents of a limit and the few-shot examples.
         chat: render each prompt with the tokenizer's chat template.
         reference: adapter:NAME for the adapter that the task is for, where several are merged: it

@@ -5,7 +5,16 @@ from typing import Literal, NamedTuple
 
 from gate.audit_records import ArtifactAudit, Audit
 from gate.evaluation_records import Document, Sample, Score
-from gate.presentation import MISSING, OUTCOME_WORDS, amount, count, percent, quantity
+from gate.presentation import (
+    MISSING,
+    OUTCOME_WORDS,
+    amount,
+    count,
+    interval_text,
+    percent,
+    quantity,
+    rule_text,
+)
 from gate.records import Artifact, Record
 from gate.result_records import CheckResult, NoiseFloor
 from gate.terms import Variant
@@ -156,6 +165,50 @@ def changes(reference: Score, candidate: Score) -> tuple[Change, ...]:
     return tuple(
         Change(after.id, earlier, after, "gain" if gained > 0 else "loss")
         for gained, earlier, after in found
+    )
+
+
+class CollapsedSlice(NamedTuple):
+    """A slice of a task's documents on which a check's bound is broken.
+
+    Attributes:
+        slice: its name.
+        check: the check's comparison and bound.
+        result: the check, whatever its outcome is on all documents.
+        estimate: the comparison on the slice, with its interval.
+        n: its documents.
+    """
+
+    slice: str
+    check: str
+    result: CheckResult
+    estimate: str
+    n: str
+
+
+def collapsed_slices(record: Record) -> tuple[CollapsedSlice, ...]:
+    """Every slice that collapsed, in the order of the checks."""
+    return tuple(
+        CollapsedSlice(
+            slice=one.slice,
+            check=rule_text(result),
+            result=result,
+            estimate=interval_text(one.estimate, result.check),
+            n=count(one.estimate.n),
+        )
+        for result in record.results
+        for one in result.slices
+        if one.has_collapsed
+    )
+
+
+def policy_lines(record: Record) -> tuple[str, ...]:
+    """Each change of the policy since the last release, as 'check: before -> after'."""
+    if record.policy is None:
+        return ()
+    return tuple(
+        f"{one.check}: {one.before or 'was not there'} -> {one.after or 'taken away'}"
+        for one in record.policy.changes
     )
 
 

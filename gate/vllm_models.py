@@ -59,6 +59,7 @@ class VllmModel:
     Attributes:
         name: what it is, for messages.
         max_length: the longest prompt: vLLM keeps room for the token that it always writes.
+        vocabulary_size: how many tokens it gives probabilities to.
     """
 
     def __init__(self, weights: Path, adapter: ServedAdapter | None, **settings: Any) -> None:
@@ -86,6 +87,7 @@ class VllmModel:
                 enable_prefix_caching=False,
                 generation_config="vllm",
                 logprobs_mode="raw_logprobs",
+                max_logprobs=-1,
                 **settings,
             )
         except (OSError, ValueError, RuntimeError) as error:
@@ -94,7 +96,9 @@ class VllmModel:
                 f"{weights}: vLLM cannot load it: {reason}",
                 hint=_MORE_ROOM if "KV cache" in reason else None,
             ) from error
-        self.max_length: int = self._llm.llm_engine.model_config.max_model_len - 1
+        loaded = self._llm.llm_engine.model_config
+        self.max_length: int = loaded.max_model_len - 1
+        self.vocabulary_size: int = loaded.get_vocab_size()
 
     def put_on(self, adapter: ServedAdapter) -> None:
         """Run all prompts from here on with an adapter, once each kind of module is seen to act.

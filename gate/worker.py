@@ -13,13 +13,15 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, TextIO
+from typing import TYPE_CHECKING, NamedTuple, NoReturn, TextIO
 
 from gate import extensions
+from gate.distributions.memory import check_room, free_bytes
+from gate.distributions.reading import compare_candidate, keep_reference
 from gate.errors import GateError, StageError
-from gate.jobs import Batch, Done, Event, Job, OnEvent, Progress, Started, failed
+from gate.jobs import Batch, Done, Event, Job, OnEvent, Progress, Served, Started, failed
 from gate.provenance import interpreter, peak_memory_bytes
 from gate.records import WeightReport
 from gate.terms import JsonValue, Use
@@ -44,6 +46,17 @@ _AT_ONCE = ("batch_size", "concurrency")
 """Parameters of a backend that say how many sequences it runs at once."""
 
 
+_WITH_MODEL = ("evaluate", "read")
+"""Kinds of stage of which several share a loaded model."""
+
+
+class _Loaded(NamedTuple):
+    """A loaded variant, and the reference that is loaded beside it."""
+
+    lm: "GateLM"
+    reference: "GateLM | None"
+
+
 def run_in_process(batch: Batch, log: Path, on_event: OnEvent) -> None:
     """Run a batch in this process: the child's end, and what tests use.
 
@@ -51,8 +64,8 @@ def run_in_process(batch: Batch, log: Path, on_event: OnEvent) -> None:
     """
     del log
     with _telling(batch.jobs, on_event):
-        if batch.jobs[0].stage.kind == "evaluate":
-            _evaluate(batch, on_event)
+        if batch.jobs[0].stage.kind in _WITH_MODEL:
+            _run_loaded(batch, on_event)
         elif batch.jobs[0].stage.kind == "speed":
             _measure(batch.jobs[0], batch.options, on_event)
         else:
@@ -130,30 +143,49 @@ def _chosen_precision(model: Path) -> str | None:
     return WeightReport.model_validate_json(report.read_bytes()).base_precision
 
 
-def _evaluate(batch: Batch, on_event: OnEvent) -> None:
+def _run_loaded(batch: Batch, on_event: OnEvent) -> None:
+    """Jobs that share a loaded model, or one with its reference beside it."""
     first = batch.jobs[0]
+    do = _evaluate_job if first.stage.kind == "evaluate" else _read_job
     begun = time.monotonic()
     on_event(Started(key=first.stage.key))
-    with _opened(first, batch.options) as lm:
-        lm.is_reversed = first.is_repeat
+    with _loaded(first, batch.options) as loaded:
+        loaded.lm.is_reversed = first.is_repeat
         for job in batch.jobs:
             if job is not first:
                 begun = time.monotonic()
                 on_event(Started(key=job.stage.key))
             with _telling((job,), on_event):
-                _evaluate_job(job, lm, on_event)
+                do(job, loaded, on_event)
                 on_event(_done(job, begun))
 
 
-def _opened(job: Job, options: dict[str, JsonValue]) -> "AbstractContextManager[GateLM]":
-    """The job's variant in its backend; for a repeat, in batches of another size."""
-    open_model = extensions.find("backends", job.stage.use.name).function
-    keywords = _keywords(open_model, job.stage.use, options)
+@contextmanager
+def _loaded(job: Job, options: dict[str, JsonValue]) -> Iterator[_Loaded]:
+    """What a job runs on: its variant, and its reference where that is read beside it."""
+    with ExitStack() as models:
+        if isinstance(job.reference, Served):
+            check_room((job.served, job.reference), available_bytes=free_bytes())
+            reference = models.enter_context(_opened(job.reference, options))
+        else:
+            reference = None
+        lm = models.enter_context(_opened(job.served, options, is_repeat=job.is_repeat))
+        yield _Loaded(lm, reference)
+
+
+def _opened(
+    served: Served, options: dict[str, JsonValue], *, is_repeat: bool = False
+) -> "AbstractContextManager[GateLM]":
+    """A variant in its backend; for a repeat, in batches of another size."""
+    open_model = extensions.find("backends", served.use.name).function
+    keywords = _keywords(open_model, served.use, options)
     for name, size in inspect.signature(open_model).parameters.items():
-        if job.is_repeat and name in _AT_ONCE:
+        if is_repeat and name in _AT_ONCE:
             usual = int(keywords.get(name, size.default))
             keywords[name] = usual // 2 if usual > 1 else 2
-    opened: AbstractContextManager[GateLM] = open_model(Path(job.model), job.adapters, **keywords)
+    opened: AbstractContextManager[GateLM] = open_model(
+        Path(served.model), served.adapters, **keywords
+    )
     return opened
 
 
@@ -164,7 +196,7 @@ def _measure(job: Job, options: dict[str, JsonValue], on_event: OnEvent) -> None
         raise StageError(f"{job.label}: a speed stage without settings")
     begun = time.monotonic()
     on_event(Started(key=job.stage.key))
-    with _opened(job, options) as lm:
+    with _opened(job.served, options) as lm:
         found = measure_speed(
             lm.engine,
             load_seconds=time.monotonic() - begun,
@@ -177,20 +209,35 @@ def _measure(job: Job, options: dict[str, JsonValue], on_event: OnEvent) -> None
     on_event(_done(job, begun))
 
 
-def _evaluate_job(job: Job, lm: "GateLM", on_event: OnEvent) -> None:
+def _evaluate_job(job: Job, loaded: "_Loaded", on_event: OnEvent) -> None:
     from gate.evaluate import evaluate_task  # loads lm-eval
 
     if job.task is None:
         raise StageError(f"{job.label}: an evaluate stage without a task")
     evaluation = evaluate_task(
-        lm,
+        loaded.lm,
         job.task,
-        on_progress=lambda done, total: on_event(
-            Progress(key=job.stage.key, done=done, total=total)
-        ),
+        on_progress=_progress(job, on_event),
+        partial=Path(job.partial) if job.partial else None,
     )
     file = Path(job.out) / EVALUATION_FILE
     file.write_text(evaluation.model_dump_json(), encoding="utf-8")
+
+
+def _read_job(job: Job, loaded: "_Loaded", on_event: OnEvent) -> None:
+    if job.text is None or job.reading is None:
+        raise StageError(f"{job.label}: a read stage without a text")
+    out, told = Path(job.out), _progress(job, on_event)
+    engine = loaded.lm.engine
+    if job.reference is None:
+        keep_reference(engine, job.text, job.reading, out, on_progress=told)
+        return
+    reference = loaded.reference.engine if loaded.reference else Path(str(job.reference))
+    compare_candidate(engine, job.text, job.reading, out, reference=reference, on_progress=told)
+
+
+def _progress(job: Job, on_event: OnEvent) -> Callable[[int, int], None]:
+    return lambda done, total: on_event(Progress(key=job.stage.key, done=done, total=total))
 
 
 def _keywords(

@@ -67,15 +67,15 @@ def pico_base(out: Path, *, tokenizer=None, seed: int = 0, hidden_size: int = 64
     torch.manual_seed(seed)
     model = LlamaForCausalLM(
         LlamaConfig(
-            vocab_size=len(tokenizer),
             hidden_size=hidden_size,
             intermediate_size=2 * hidden_size,
             num_attention_heads=4,
-            max_position_embeddings=512,
             bos_token_id=tokenizer.bos_token_id,
             eos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.pad_token_id,
             **{
+                "vocab_size": len(tokenizer),
+                "max_position_embeddings": 512,
                 "num_hidden_layers": 2,
                 "num_key_value_heads": 2,
                 "initializer_range": 0.3,

@@ -1,6 +1,7 @@
 """A small gate on disk, and a worker that answers for every model: for tests without an engine."""
 
 import json
+import random
 from pathlib import Path
 from textwrap import dedent
 
@@ -10,6 +11,7 @@ from gate.evaluation_records import Document, Evaluation, Sample
 from gate.jobs import Done, Failed, Progress, Started
 from gate.records import WeightReport
 from gate.serving_records import BatchSpeed, SpeedRun
+from gate.terms import Task
 from gate.worker import AUDIT_FILE, EVALUATION_FILE, REPORT_FILE, SPEED_FILE
 
 CHOICES = ("red", "green", "blue", "yes")
@@ -86,6 +88,7 @@ class FakeWorker:
         ran: labels of the jobs it was given, in order.
         stirred: documents whose answers change between two runs of one variant.
         speeds: {variant: tokens decoded a second}.
+        asked: documents of each evaluation, by its label: the last time that it was run.
     """
 
     def __init__(
@@ -105,6 +108,7 @@ class FakeWorker:
         self.stirred = stirred
         self.speeds = speeds or {}
         self.ran: list[str] = []
+        self.asked: dict[str, int] = {}
 
     def __call__(self, batch, log, on_event):
         for job in batch.jobs:
@@ -117,9 +121,11 @@ class FakeWorker:
                 continue
             out = Path(job.out)
             if job.stage.kind == "evaluate":
-                on_event(Progress(key=job.stage.key, done=self.documents, total=self.documents))
+                asked = min(job.task.limit or self.documents, self.documents)
+                on_event(Progress(key=job.stage.key, done=asked, total=asked))
+                self.asked[job.label] = asked
                 evaluation = self._evaluation(
-                    job.label.split()[1], job.task.name, stirred=job.is_repeat * self.stirred
+                    job.label.split()[1], job.task, stirred=job.is_repeat * self.stirred
                 )
                 (out / EVALUATION_FILE).write_text(evaluation.model_dump_json())
             elif job.stage.kind == "speed":
@@ -155,9 +161,13 @@ class FakeWorker:
             peak_memory_bytes=10**9,
         )
 
-    def _evaluation(self, variant: str, task: str, *, stirred: int = 0) -> Evaluation:
+    def _evaluation(self, variant: str, task: Task, *, stirred: int = 0) -> Evaluation:
+        """The first documents of one order, as many as the limit takes, sorted by their ids."""
+        order = list(range(self.documents))
+        random.Random(task.seed).shuffle(order)
+        places = {i: place for place, i in enumerate(order[: task.limit])}
         documents, samples = [], []
-        for i in range(self.documents):
+        for i in sorted(places):
             target = CHOICES[i % len(CHOICES)]
             is_right = (i < self.right[variant]) != (i < stirred)
             answer = target if is_right else CHOICES[(i + 1) % len(CHOICES)]
@@ -172,13 +182,15 @@ class FakeWorker:
                     value=float(is_right),
                     answer=answer,
                     request_hash=digest_json([i]),
+                    place=places[i],
                 )
             )
         return Evaluation(
-            task=task,
+            task=task.name,
             metric="acc",
             higher_is_better=True,
             is_binary=True,
+            available=self.documents,
             documents=tuple(documents),
             samples=tuple(samples),
         )

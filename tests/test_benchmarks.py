@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -14,6 +15,10 @@ from gate.errors import ConfigError, SourceError, StageError
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 sys.path.append(str(FOLDER))
 merging, processes, synthetic = map(importlib.import_module, ("merging", "processes", "synthetic"))
+cases, enumeration, judging, sequences, simulation, verdicts = map(
+    importlib.import_module,
+    ("cases", "enumeration", "judging", "sequences", "simulation", "verdicts"),
+)
 
 PICO = synthetic.SHAPES["pico"]
 
@@ -139,3 +144,95 @@ def test_a_changed_element_and_a_missing_tensor_are_counted(model, tmp_path):
     (other / "model.safetensors.index.json").write_text(json.dumps(index))
     assert merging.count_differing(model, other) == (3 + PICO.hidden, 94_528)
     assert merging.count_differing(model, model) == (0, 94_528)
+
+
+# How often the gate errs
+
+
+def at_margin(method, n, margin, times):
+    most = enumeration.most_gains(n, times * margin)
+    where = enumeration.region(n, method(n, margin), gains=range(min(most, n) + 1))
+    return enumeration.rates(where, flip_rate=times * margin, change=-margin).passed
+
+
+@pytest.mark.parametrize(
+    ("times", "gate", "wald"),
+    [(1, 0.049, 0.199), (1.5, 0.040, 0.118), (2, 0.041, 0.085), (4, 0.046, 0.061)],
+)
+def test_false_promotions_at_the_margin_are_those_of_the_published_enumeration(times, gate, wald):
+    assert at_margin(enumeration.judged_outcomes, 149, 0.02, times) == pytest.approx(gate, abs=6e-4)
+    assert at_margin(enumeration.wald_outcomes, 149, 0.02, times) == pytest.approx(wald, abs=6e-4)
+
+
+def test_the_gate_never_promotes_below_the_floor_where_tango_alone_would():
+    assert at_margin(enumeration.judged_outcomes, 133, 0.02, 1) == 0
+    assert at_margin(enumeration.tango_outcomes, 133, 0.02, 1) == pytest.approx(0.068, abs=6e-4)
+
+
+def test_the_regions_of_the_enumeration_are_what_the_judge_says_of_every_table():
+    n, margin = 160, 0.02
+    outcome = enumeration.judged_outcomes(n, margin)
+    where = enumeration.region(n, outcome, gains=range(7))
+    for gains in range(7):
+        for losses in range(30):
+            expected = "pass" if losses <= where.passing[gains] else "inconclusive"
+            expected = "fail" if losses >= where.failing[gains] else expected
+            assert outcome(gains, losses) == expected
+
+
+def test_paths_end_as_whole_runs_through_the_judge_do():
+    paths = sequences.Paths(400)
+    assert paths.looks == (50, 100, 200, 400)
+    candidate = sequences.Candidate(0.2, -0.15, 0.02)
+    assert paths.agreement(candidate, runs=5, seed=1) == 5
+    stopped = paths.follow(candidate, paths=200, seed=1)
+    assert stopped.blocked.value > 0.9
+    assert set(np.unique(stopped.documents)) <= set(paths.looks)
+
+
+def test_a_share_is_told_with_its_monte_carlo_error():
+    assert str(simulation.Share(0.05, 1900)) == "5.0 ± 0.5"
+    assert str(simulation.Share(0.0, 100)) == "0.0 ± 1.0"
+
+
+@pytest.mark.parametrize("case", [*cases.cases()], ids=lambda case: f"{case.data}, {case.size}")
+def test_every_simulated_case_is_judged_without_error(case):
+    result = case.draw(np.random.default_rng(1), case.beyond)
+    assert result.outcome in ("fail", "inconclusive")
+
+
+def test_a_table_is_written_at_its_mark_and_nowhere_else(tmp_path):
+    file = tmp_path / "page.md"
+    begin = "<!-- binary: by benchmarks/verdicts.py -->\n"
+    file.write_text(f"before\n{begin}old\n<!-- end -->\nafter\n<!-- end -->\n")
+    verdicts.write_at_mark(file, "binary", "| new |")
+    assert file.read_text() == f"before\n{begin}\n| new |\n\n<!-- end -->\nafter\n<!-- end -->\n"
+
+
+def test_a_page_without_the_mark_is_refused(tmp_path):
+    file = tmp_path / "page.md"
+    file.write_text("nothing")
+    with pytest.raises(SystemExit, match=r"has no <!-- wald: by benchmarks/verdicts\.py -->"):
+        verdicts.write_at_mark(file, "wald", "| new |")
+
+
+def test_where_every_flip_is_a_loss_the_error_is_that_of_the_whole_enumeration():
+    found = dict(enumeration.losses_only(0.02, (149, 300, 500)))
+    assert found == pytest.approx({149: 0.049, 300: 0.060, 500: 0.028}, abs=6e-4)
+
+
+def test_the_benchmark_of_judging_judges_ten_checks_of_which_none_fails():
+    usage = judging.measure(judging.make_run(1_000))
+    outcomes = [result.outcome for result in usage.results]
+    assert len(outcomes) == 10
+    assert set(outcomes) <= {"pass", "inconclusive"}
+
+
+def test_the_table_of_the_documentation_is_what_the_judge_gives():
+    shares = [
+        100 * at_margin(enumeration.judged_outcomes, 149, 0.02, times)
+        for times in (1, 1.5, 2, 4, 8)
+    ]
+    told = " / ".join(f"{share:.1f}" for share in shares)
+    page = (FOLDER.parent / "docs" / "verdicts.md").read_text(encoding="utf-8")
+    assert f"| 0.02 | 149 | {told} |" in page

@@ -185,7 +185,7 @@ def test_a_pass_is_told_in_a_few_lines(tmp_path):
         "colors: passed\n"
         "  loses at most 1.9 points (95 % one-sided), within the margin of 2 points; 3 gains,"
         " 5 losses in 400\n"
-        "    documents\n"
+        "    documents; 1 more loss would undo it\n"
         "  acc: 99.25 % -> 98.75 %\n"
         "  flips: 3 gained, 5 lost, mid-p 0.508\n"
         "PROMOTE: 1 task: 1 passed\n"

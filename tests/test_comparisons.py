@@ -45,7 +45,7 @@ def changes():
 @pytest.mark.parametrize("name", ["delta", "flips"])
 def test_both_comparisons_are_found_by_name_and_need_no_parameter(name):
     extension = extensions.find("comparisons", name)
-    extensions.check_parameters(extension, Use(name=name), given_by_gate=["confidence"])
+    extensions.check_parameters(extension, Use(name=name), given_by_gate=["confidence", "looks"])
     assert "scipy" in extension.packages
 
 

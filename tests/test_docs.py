@@ -1,6 +1,8 @@
 """The README is true: its gate.yaml loads, its extension works, its commands exist."""
 
 import configparser
+import doctest
+import json
 import re
 import subprocess
 import sys
@@ -21,6 +23,7 @@ from gate.suites import shipped_suites
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+VERDICTS = (ROOT / "docs" / "verdicts.md").read_text(encoding="utf-8")
 
 
 def blocks(language: str) -> list[str]:
@@ -125,7 +128,8 @@ def test_pictures_that_the_readme_shows_are_there():
 
 
 def test_links_to_files_lead_somewhere():
-    for document in (ROOT / "README.md", ROOT / "evalsuites" / "README.md"):
+    documents = ("README.md", "evalsuites/README.md", "docs/verdicts.md")
+    for document in (ROOT / name for name in documents):
         for target in re.findall(r"(?<!!)\[[^\]]*\]\(([^)#]+)\)", document.read_text()):
             if not target.startswith("http"):
                 assert (document.parent / target).exists(), target
@@ -166,7 +170,62 @@ def test_the_gate_of_every_engine_loads_and_calibrates_on_what_no_task_judges():
 def test_every_quantizer_and_backend_is_in_the_readme():
     from gate import extensions
 
-    toys = {"endless", "erase", "full_disk", "wordless"}
+    toys = {"endless", "erase", "full_disk", "mortal", "wordless"}
     for folder in ("quantizers", "backends"):
         for name in set(extensions.names(folder)) - toys:
             assert re.search(rf"^\| `{name}\b", README, flags=re.M), name
+
+
+def test_every_example_of_the_verdicts_is_what_the_code_computes():
+    parser, runner = doctest.DocTestParser(), doctest.DocTestRunner()
+    printed = []
+    runner.run(parser.get_doctest(VERDICTS, {}, "docs/verdicts.md", None, 0), out=printed.append)
+    assert runner.tries > 20
+    assert not runner.failures, "".join(printed)
+
+
+def test_the_script_of_the_verdicts_finds_every_binary_interval_of_a_record_again(tmp_path):
+    script = tmp_path / "again.py"
+    script.write_text(re.findall(r"```python\n(.*?)```", VERDICTS, flags=re.DOTALL)[0])
+    records = (ROOT / "reports").glob("example-*/record.json")
+    printed = [line for record in records for line in again(script, record)]
+    assert len(printed) > 10
+    assert [line for line in printed if ", as recorded; " not in line] == []
+
+
+def again(script, record):
+    command = [sys.executable, "-I", str(script), str(record)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()
+
+
+def test_the_script_of_the_verdicts_notices_a_changed_interval(tmp_path):
+    script, forged = tmp_path / "again.py", tmp_path / "record.json"
+    script.write_text(re.findall(r"```python\n(.*?)```", VERDICTS, flags=re.DOTALL)[0])
+    record = json.loads((ROOT / "reports" / "example-engines" / "record.json").read_text())
+    tango = [one for one in record["results"] if "Tango" in one["estimate"]["method"]]
+    tango[0]["estimate"]["low"] += 0.001
+    forged.write_text(json.dumps(record))
+    assert [line for line in again(script, forged) if "NOT as recorded" in line]
+
+
+def test_the_verdicts_lead_to_their_own_headings():
+    headings = {
+        re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-")
+        for heading in re.findall(r"^#+ (.*)$", VERDICTS, flags=re.M)
+    }
+    assert set(re.findall(r"\]\(#([^)]+)\)", VERDICTS)) <= headings
+
+
+def test_every_table_of_the_verdicts_has_been_written():
+    tables = re.findall(
+        r"<!-- (\w+): by benchmarks/verdicts.py -->\n(.*?)<!-- end -->", VERDICTS, re.S
+    )
+    assert len(tables) == 7
+    assert all("| --- |" in table for _, table in tables)
+
+
+def test_reports_name_the_page_that_explains_verdicts():
+    from gate.formulas import DOCUMENTATION
+
+    assert (ROOT / DOCUMENTATION).read_text(encoding="utf-8") == VERDICTS

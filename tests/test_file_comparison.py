@@ -38,7 +38,7 @@ def write_two_generations(folder, before, after, *, metric="f1", **options):
             (3, 5, 400),
             "promote",
             "loses at most 1.9 points (95 % one-sided), within the margin of 2 points; "
-            "3 gains, 5 losses in 400 documents",
+            "3 gains, 5 losses in 400 documents; 1 more loss would undo it",
         ),
         (
             (1, 60, 400),

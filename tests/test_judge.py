@@ -71,7 +71,7 @@ def changed(score, document, **fields):
             {"at_least": -0.02},
             "pass",
             "loses at most 1.9 points (95 % one-sided), within the margin of 2 points; "
-            "3 gains, 5 losses in 400 documents",
+            "3 gains, 5 losses in 400 documents; 1 more loss would undo it",
             id="within the margin",
         ),
         pytest.param(
@@ -105,7 +105,8 @@ def changed(score, document, **fields):
             {"at_least": -0.01, "at_most": 0.01},
             "pass",
             "loses at most 0.42 points and gains at most 0.42 points (95 % one-sided), "
-            "within the margin of 1 point; 2 gains, 2 losses in 1,000 documents",
+            "within the margin of 1 point; 2 gains, 2 losses in 1,000 documents; "
+            "5 more losses would undo it",
             id="equivalent",
         ),
         pytest.param(
@@ -121,7 +122,7 @@ def changed(score, document, **fields):
             {"at_least": 0.0},
             "pass",
             "gains at least 11 points (95 % one-sided), above the bound of 0 points; "
-            "60 gains, 5 losses in 400 documents",
+            "60 gains, 5 losses in 400 documents; 39 more losses would undo it",
             id="a gain asked for",
         ),
         pytest.param(
@@ -147,7 +148,8 @@ def test_a_delta_is_judged_by_the_whole_interval(table, bounds, outcome, reason)
             (3, 5, 400),
             "pass",
             "share of documents whose correctness changed: at most 3.6 % (95 % one-sided), "
-            "below the bound of 8 %; 3 gains, 5 losses in 400 documents",
+            "below the bound of 8 %; 3 gains, 5 losses in 400 documents; "
+            "15 more flips would undo it",
         ),
         (
             (40, 40, 400),

@@ -13,6 +13,7 @@ from gate.presentation import (
     moment,
     one_line,
     percent,
+    precise,
     printable,
     quantity,
     rule_text,
@@ -127,6 +128,31 @@ def test_a_score_tells_single_documents_apart():
     assert score_text(make_score([1] * 9999 + [0])) == "99.99 %"
     assert score_text(make_score([1] * 1999 + [0])) == "99.95 %"
     assert score_text(make_score([0.5, 0.25], is_binary=False)) == "0.375"
+
+
+def make_corpus_score(aggregate, statistics) -> Score:
+    plain = make_score([0.0] * len(statistics), is_binary=False)
+    samples = tuple(
+        sample.model_copy(update={"statistics": numbers})
+        for sample, numbers in zip(plain.samples, statistics, strict=True)
+    )
+    return plain.model_copy(update={"aggregate": aggregate, "samples": samples})
+
+
+def test_a_score_of_the_whole_corpus_is_the_metric_and_no_mean():
+    found = make_corpus_score("word_perplexity", [(-20.0, 10.0), (-5.0, 10.0)])
+    assert score_text(found) == "3.49"  # exp(25 / 20)
+
+
+def test_a_perplexity_beyond_a_float_is_infinite_and_one_without_statistics_was_not_measured():
+    assert score_text(make_corpus_score("word_perplexity", [(-9e9, 1.0)])) == "infinite"
+    assert score_text(make_corpus_score("word_perplexity", [()])) == "not measured"
+
+
+def test_a_number_to_compute_with_has_six_digits_unless_the_bound_asks_for_more():
+    assert precise(-0.0266501234) == "-0.0266501"
+    assert precise(0.05) == "0.05"
+    assert precise(-0.0200000001, apart_from=(-0.02,)) == "-0.0200000001"
 
 
 def test_a_score_that_is_missing_or_empty_was_not_measured():

@@ -9,6 +9,7 @@ from serving_builder import build_run, build_serving, build_servings
 
 from gate import plots
 from gate.comparisons import size, speed
+from gate.panels import draw_panels
 from gate.records import Record
 from gate.renderers import html, junit, markdown, text
 from gate.result_records import CheckResult
@@ -140,11 +141,11 @@ def test_hostile_names_make_no_markup():
 
 
 def test_a_ratios_line_of_no_difference_is_at_one(record):
-    sampled, counted = html.draw_panels(with_results(record))
+    sampled, counted = draw_panels(with_results(record))
     for panel in (sampled, counted):
-        first, *_, last = ((float(tick.label), tick.x) for tick in panel.ticks)
+        first, *_, last = ((float(tick.label), tick.x) for tick in panel.axis.ticks)
         slope = (last[1] - first[1]) / (last[0] - first[0])
-        assert panel.neutral_x == pytest.approx(first[1] + slope * (1 - first[0]), abs=0.05)
+        assert panel.axis.neutral_x == pytest.approx(first[1] + slope * (1 - first[0]), abs=0.05)
 
 
 @pytest.mark.parametrize("renderer", [html, text], ids=["html", "text"])

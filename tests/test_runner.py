@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from gates import GATE, SUITE, FakeWorker, write_gate
+from gates import GATE, SUITE, FakeWorker, write_gate, write_task
 
 from gate.config import load_config
 from gate.errors import ConfigError, RecordError
@@ -368,3 +368,24 @@ def test_the_answers_of_a_server_are_kept_until_its_stage_is_done(served):
     again = Journals(FakeWorker(GOOD))
     run(served, again)
     assert (failing.seen, resumed.seen, again.seen) == ([False], [True], [False])
+
+
+def test_the_answers_of_a_server_are_kept_while_another_of_its_stages_has_to_be_resumed(served):
+    write_task(served / "tasks", "shapes")
+    second = "  - {name: shapes, metric: acc, path: tasks/shapes.yaml}\nchecks:"
+    (served / "suite.yaml").write_text(SUITE.replace("checks:", second, 1))
+    folders = []
+
+    def journaled(worker):
+        def run_batch(batch, log, on_event):
+            if batch.jobs[0].label == "evaluate rtn colors":
+                folders.append(Path(batch.options["journal"]))
+                folders[-1].mkdir(parents=True, exist_ok=True)
+            worker(batch, log, on_event)
+
+        return run_batch
+
+    run(served, journaled(FakeWorker(GOOD, fails="evaluate rtn shapes")))
+    assert folders[0].exists()
+    run(served, journaled(FakeWorker(GOOD)))
+    assert not folders[0].exists()

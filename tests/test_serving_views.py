@@ -165,3 +165,24 @@ def test_machines_are_all_named(record):
 
 def test_no_figures_make_no_table():
     assert serving_table(build_record()) is None
+
+
+def test_what_is_kept_of_a_metric_of_the_corpus_is_kept_of_the_metric():
+    record = build_record()
+    scores = []
+    for score in record.scores:
+        lost = {"adapter": 10.0, "q8_0": 11.0}.get(score.variant, 20.0)
+        samples = tuple(s.model_copy(update={"statistics": (-lost, 10.0)}) for s in score.samples)
+        scores.append(
+            score.model_copy(
+                update={
+                    "aggregate": "word_perplexity",
+                    "higher_is_better": False,
+                    "is_binary": False,
+                    "samples": samples,
+                }
+            )
+        )
+    changed = record.model_copy(update={"scores": tuple(scores)})
+    kept = kept_share(changed, variant_of(changed, "q8_0"))
+    assert kept.share == pytest.approx(2.718281828**-0.1)

@@ -1,6 +1,7 @@
 """The store: what is found is whole, what crashed is gone, what changed is named."""
 
 import errno
+import os
 import threading
 from datetime import timedelta
 
@@ -8,7 +9,7 @@ import pytest
 
 from gate.errors import StoreError
 from gate.store import StageCost, Store
-from gate.terms import Source, Stage, Use
+from gate.terms import Source, Stage, Task, Use
 
 COST = StageCost(seconds=1.5, peak_memory_bytes=1000)
 
@@ -115,6 +116,46 @@ def test_a_dry_run_of_pruning_removes_nothing(store):
 def test_pruning_keeps_what_was_used_lately(store):
     finish(store, make_stage())
     assert store.prune(unused_for=timedelta(days=1)).labels == ()
+
+
+def evaluation(**changes) -> Stage:
+    task = Task(name="colors", metric="acc", **changes)
+    return make_stage(kind="evaluate", task=task)
+
+
+def test_scored_documents_are_kept_in_one_folder_whatever_the_limit(store):
+    folder = store.partial(evaluation(limit=50))
+    assert folder.is_dir()
+    assert store.partial(evaluation(limit=100)) == store.partial(evaluation()) == folder
+
+
+def test_scored_documents_of_another_order_or_model_are_not_shared(store):
+    other = evaluation().model_copy(update={"inputs": {"base": "b1"}})
+    folders = {store.partial(one) for one in (evaluation(), evaluation(seed=1), other)}
+    assert len(folders) == 3
+
+
+def test_scored_documents_are_no_finished_stage(store):
+    (store.partial(evaluation()) / "0.json").write_text("{}")
+    assert store.find(evaluation()) is None
+
+
+def test_pruning_removes_scored_documents_that_no_run_used_lately(store):
+    folder = store.partial(evaluation())
+    (folder / "0.json").write_text("scored")
+    kept = store.prune(unused_for=timedelta(days=1))
+    told = store.prune(unused_for=timedelta(0), is_dry_run=True)
+    assert (kept.partials, told.partials, told.size_bytes) == (0, 1, 6)
+    assert folder.exists()
+    assert store.prune(unused_for=timedelta(0)) == told
+    assert not folder.exists()
+
+
+def test_a_run_that_reads_scored_documents_uses_them(store):
+    folder = store.partial(evaluation())
+    os.utime(folder, (0, 0))
+    store.partial(evaluation(limit=50))
+    assert store.prune(unused_for=timedelta(days=1)).partials == 0
 
 
 def test_a_second_run_waits_for_the_first_and_says_so(store):

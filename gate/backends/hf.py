@@ -13,11 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from gate.engines import (
+    LINES_AT_ONCE,
+    READ_AT_ONCE,
     Likelihood,
+    NextTokens,
     PromptRow,
+    ReadRow,
     ScoreRow,
     has_stopped,
     patient_threads,
+    read_batches,
     score_batches,
     shared_length,
 )
@@ -31,6 +36,9 @@ if TYPE_CHECKING:
 
 READS = ("checkpoint", "bitsandbytes", "torchao", "compressed-tensors")
 """What the backend opens."""
+
+DISTRIBUTIONS = "full"
+"""It gives the probabilities of the full vocabulary at each token of a text."""
 
 PACKAGES = ("torch", "transformers", "peft", "lm-eval")
 """Distributions whose versions can change the scores."""
@@ -137,6 +145,33 @@ class HfEngine(TokenizedText):
             alike = list(group)
             for start in range(0, len(alike), self._batch_size):
                 yield from self._generate_batch(alike[start : start + self._batch_size])
+
+    def read(self, rows: Sequence[ReadRow], top: int) -> Iterator[NextTokens]:
+        """At every place the log-probabilities of the full vocabulary, in float32."""
+        import torch
+
+        for batch in read_batches(rows, self._batch_size):
+            for logits in self._read_batch(batch):
+                for lines in logits.split(LINES_AT_ONCE):
+                    yield torch.log_softmax(lines.float(), dim=-1).cpu().numpy()
+
+    def _read_batch(self, batch: Sequence[ReadRow]) -> Iterator[Any]:
+        """The logits of each row's places; a row that is long is run in pieces."""
+        import torch
+
+        length = max(len(row.ids) for row in batch)
+        step = READ_AT_ONCE if len(batch) == 1 and self._can_share else length
+        ids = torch.full((len(batch), length), self._ends[0])
+        for line, row in zip(ids, batch, strict=True):
+            line[: len(row.ids)] = torch.tensor(row.ids)
+        cache = None
+        for start in range(0, length, step):
+            piece = ids[:, start : start + step]
+            output = self._run(piece, cache, count=piece.shape[1])
+            cache = getattr(output, "past_key_values", None)
+            for lines, row in zip(output.logits, batch, strict=True):
+                read = [place - 1 - start for place in row.places if start < place <= start + step]
+                yield lines[read]
 
     def _score_batch(
         self, batch: Sequence[ScoreRow], opening: _Prefix

@@ -7,10 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gate.engines import (
+    LINES_AT_ONCE,
+    READ_AT_ONCE,
     Likelihood,
+    NextTokens,
     PromptRow,
+    ReadRow,
     ScoreRow,
     has_stopped,
+    read_batches,
     score_batches,
     shared_length,
 )
@@ -23,6 +28,9 @@ if TYPE_CHECKING:
 
 READS = "gguf"
 """What the backend opens."""
+
+DISTRIBUTIONS = "full"
+"""It gives the probabilities of the full vocabulary at each token of a text."""
 
 BRIDGE = {"name": "gguf", "type": "BF16"}
 """The quantizer that makes merged weights readable here without changing them."""
@@ -137,6 +145,28 @@ class LlamaEngine:
         for start in range(0, len(rows), self._model.max_sequences):
             yield from self._generate_batch(rows[start : start + self._model.max_sequences])
 
+    def read(self, rows: Sequence[ReadRow], top: int) -> Iterator[NextTokens]:
+        """At every place the log-probabilities of the full vocabulary, from float64 to float32.
+
+        Raises:
+            StageError: llama.cpp cannot run the rows.
+        """
+        import numpy as np
+
+        for batch in read_batches(rows, self._model.max_sequences):
+            tokens = [
+                Token(id, place, [sequence], place + 1 in reads)
+                for sequence, row in enumerate(batch)
+                for reads in [set(row.places)]
+                for place, id in enumerate(row.ids)
+            ]
+            self._model.open_context(len(tokens))
+            for start in range(0, len(tokens), READ_AT_ONCE):
+                logits = self._model.run(tokens[start : start + READ_AT_ONCE])
+                for first in range(0, len(logits), LINES_AT_ONCE):
+                    lines = logits[first : first + LINES_AT_ONCE]
+                    yield _log_softmax(lines).astype(np.float32)
+
     def _generate_batch(self, rows: Sequence[PromptRow]) -> list[tuple[int, ...]]:
         import numpy as np
 
@@ -191,11 +221,18 @@ def _likelihoods(logits: Any, targets: Sequence[tuple[int, ...]]) -> tuple[Likel
     """Each target's likelihood, from the logits that predict its tokens, one line a token."""
     import numpy as np
 
-    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    scores = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    scores = _log_softmax(logits)
     best = scores.argmax(axis=1)
     lines = np.arange(len(scores))
     return tuple(
         Likelihood(float(scores[lines, target].sum()), bool((best == target).all()))
         for target in map(np.asarray, targets)
     )
+
+
+def _log_softmax(logits: Any) -> Any:
+    """Log-probabilities in float64."""
+    import numpy as np
+
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))

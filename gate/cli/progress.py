@@ -21,10 +21,10 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from gate.filling import Watcher
 from gate.jobs import Done, Event, Failed, Progress, Started
-from gate.recording import Todo
-from gate.runner import Watcher
 from gate.stages import PlannedStage
+from gate.todo import Todo
 
 _PLAIN_SECONDS = 15.0
 
@@ -49,7 +49,7 @@ def watch(stream: TextIO) -> Iterator[Watcher]:
 
 
 class PlainLines(Watcher):
-    """One line when a stage begins, moves on after a while, and ends."""
+    """One line when a stage begins, moves on after a while, and ends; one for each later look."""
 
     def __init__(self, stream: TextIO) -> None:
         """Write to this stream."""
@@ -58,18 +58,26 @@ class PlainLines(Watcher):
         self._ended = 0
         self._begun = time.monotonic()
         self._told = 0.0
+        self._is_first_look = True
 
     def planned(self, todo: Todo) -> None:
         """Say how much there is to do."""
         self._total = len(todo.to_run)
         self.say(f"{len(todo.plan.stages)} stages: {len(todo.cached)} cached, {self._total} to run")
 
+    def look(self, sentence: str, todo: Todo) -> None:
+        """Say that a look begins; its stages are told where they take long or fail."""
+        self._total += len(todo.to_run)
+        self._is_first_look = False
+        self.say(sentence)
+
     def event(self, planned: PlannedStage, event: Event) -> None:
         """Say what a stage did, progress at most every quarter of a minute."""
         now = time.monotonic()
         if isinstance(event, Started):
             self._begun = self._told = now
-            self.say(f"[{self._ended + 1}/{self._total}] {planned.label}: started")
+            if self._is_first_look:
+                self.say(f"[{self._ended + 1}/{self._total}] {planned.label}: started")
         elif isinstance(event, Progress) and now - self._told >= _PLAIN_SECONDS:
             self._told = now
             rate = event.done / (now - self._begun)
@@ -80,9 +88,10 @@ class PlainLines(Watcher):
             )
         elif isinstance(event, Done):
             self._ended += 1
-            self.say(
-                f"[{self._ended}/{self._total}] {planned.label}: done in {event.seconds:.1f} s"
-            )
+            if self._is_first_look:
+                self.say(
+                    f"[{self._ended}/{self._total}] {planned.label}: done in {event.seconds:.1f} s"
+                )
         elif isinstance(event, Failed):
             self._ended += 1
             self.say(f"[{self._ended}/{self._total}] {planned.label}: FAILED: {event.problem}")
@@ -101,12 +110,19 @@ class Live(Watcher):
         self._display = display
         self._run: TaskID | None = None
         self._stage: TaskID | None = None
+        self._total = 0
+        self._is_first_look = True
 
     def planned(self, todo: Todo) -> None:
         """Begin the run's bar."""
         self.say(f"{len(todo.plan.stages)} stages: {len(todo.cached)} cached")
-        if todo.to_run:
-            self._run = self._display.add_task("stages", total=len(todo.to_run), unit="")
+        self._add(todo)
+
+    def look(self, sentence: str, todo: Todo) -> None:
+        """Make the run's bar longer; the stages of a look leave no lines."""
+        self._is_first_look = False
+        self.say(sentence)
+        self._add(todo)
 
     def event(self, planned: PlannedStage, event: Event) -> None:
         """Move the stage's bar, and the run's when it ends."""
@@ -116,18 +132,29 @@ class Live(Watcher):
         elif isinstance(event, Progress) and self._stage is not None:
             self._display.update(self._stage, completed=event.done, total=event.total)
         elif isinstance(event, Done):
-            self._end(f"  [green]done[/] {planned.label} [dim]{event.seconds:.1f} s[/]")
+            self._end()
+            if self._is_first_look:
+                done = f"  [green]done[/] {planned.label} [dim]{event.seconds:.1f} s[/]"
+                self._display.console.print(done)
         elif isinstance(event, Failed):
-            self._end(f"  [red]failed[/] {planned.label}")
+            self._end()
+            self._display.console.print(f"  [red]failed[/] {planned.label}")
             self._display.console.print(Text(f"    {event.problem}"))
 
     def say(self, sentence: str) -> None:
         """Print a line above the bars."""
         self._display.console.print(Text(sentence))
 
-    def _end(self, line: str) -> None:
+    def _add(self, todo: Todo) -> None:
+        """Make room in the run's bar for the stages to run."""
+        self._total += len(todo.to_run)
+        if self._run is not None:
+            self._display.update(self._run, total=self._total)
+        elif self._total:
+            self._run = self._display.add_task("stages", total=self._total, unit="")
+
+    def _end(self) -> None:
         self._drop()
-        self._display.console.print(line)
         if self._run is not None:
             self._display.advance(self._run)
 

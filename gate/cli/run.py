@@ -21,7 +21,9 @@ def run(
 ) -> None:
     """Merge, quantize, evaluate side by side, judge and report.
 
-    What an earlier run finished on the same inputs is not done again.
+    What an earlier run finished on the same inputs is not done again, nor are documents asked
+    again that one scored before it was stopped, or for a smaller limit. A suite with 'sequential'
+    is asked look by look, until each check is decided.
     """
     from gate.cli.progress import watch
     from gate.config import load_config

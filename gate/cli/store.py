@@ -36,7 +36,8 @@ def prune(
     for label in pruned.labels:
         sys.stdout.write(f"  {label}\n")
     verb = "would free" if is_dry_run else "freed"
-    sys.stdout.write(f"{verb} {size(pruned.size_bytes)}, {len(pruned.labels)} stages\n")
+    kept = f", the scored documents of {pruned.partials} evaluations" if pruned.partials else ""
+    sys.stdout.write(f"{verb} {size(pruned.size_bytes)}, {len(pruned.labels)} stages{kept}\n")
 
 
 def _say(sentence: str) -> None:

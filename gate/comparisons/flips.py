@@ -1,10 +1,15 @@
 """The share of documents on which two variants differ, whichever of them is right."""
 
+from collections.abc import Sequence
+
 import numpy as np
+from numpy.typing import NDArray
 
 from gate.evaluation_records import Score
+from gate.paired import clusters_of, oriented_values
 from gate.result_records import Estimate, Flips
-from gate.stats import proportions
+from gate.stats import clusters, means, proportions
+from gate.stats.intervals import Interval
 
 PACKAGES = ("numpy", "scipy")
 
@@ -13,37 +18,73 @@ def compare(reference: Score, candidate: Score, *, confidence: float) -> Estimat
     """How many documents changed: a binary metric's value, or else the answer.
 
     Gains and losses that cancel in a mean are counted here: a quantization can keep the
-    accuracy and still answer otherwise (Dutta et al. 2024, arXiv:2407.09141).
+    accuracy and still answer otherwise (Dutta et al. 2024, arXiv:2407.09141). Where documents
+    share clusters, the outer envelope of Clopper and Pearson's interval and Student's over
+    clusters, within [0, 1].
 
     Args:
         reference: one sample per document.
         candidate: the same documents in the same order; one at the least.
         confidence: one-sided confidence of each end of the interval.
     """
-    flips = _flips(reference, candidate) if reference.is_binary else None
-    changed = flips.gains + flips.losses if flips else _changed_answers(reference, candidate)
-    n = len(reference.samples)
-    low, high = proportions.clopper_pearson(changed, n, confidence=confidence)
-    what = "correctness" if flips else "answer"
+    if reference.is_binary:
+        changes = oriented_values(candidate) - oriented_values(reference)
+        changed, flips = np.abs(np.sign(changes)), _flips(changes)
+    else:
+        changed, flips = _changed_answers(reference, candidate), None
+    groups = clusters_of(reference)
+    n, count = len(changed), int(np.count_nonzero(changed))
+    found = proportions.clopper_pearson(count, n, confidence=confidence)
+    method, error = "Clopper-Pearson interval", None
+    if groups is not None:
+        alike = _over_clusters(changed, groups, confidence=confidence)
+        low, high = alike.interval
+        found = Interval(max(0.0, min(found.low, low)), min(1.0, max(found.high, high)))
+        error = alike.standard_error or None
+        extent = "t" if error else "rule of three"
+        method = f"{method} and {extent} over clusters, outer envelope"
     return Estimate(
-        value=changed / n,
-        low=low,
-        high=high,
+        value=count / n,
+        low=found.low,
+        high=found.high,
         n=n,
-        unit=f"share of documents whose {what} changed",
-        method="Clopper-Pearson interval",
+        unit=f"share of documents whose {'correctness' if flips else 'answer'} changed",
+        method=method,
         flips=flips,
+        clusters=None if groups is None else len(set(groups)),
+        standard_error=error,
     )
 
 
-def _flips(reference: Score, candidate: Score) -> Flips:
-    before, after = ([sample.value for sample in score.samples] for score in (reference, candidate))
-    changes = np.subtract(after, before)
-    rises, falls = int(np.count_nonzero(changes > 0)), int(np.count_nonzero(changes < 0))
-    gains, losses = (rises, falls) if reference.higher_is_better else (falls, rises)
+def interval(gains: int, losses: int, *, n: int, confidence: float) -> Interval:
+    """The interval that so many gains and losses of a binary metric would have.
+
+    Args:
+        gains: documents wrong under the reference and right under the candidate.
+        losses: documents right under the reference and wrong under the candidate.
+        n: paired documents, none of which share a cluster.
+        confidence: one-sided.
+    """
+    return proportions.clopper_pearson(gains + losses, n, confidence=confidence)
+
+
+def _flips(changes: NDArray[np.float64]) -> Flips:
+    gains, losses = int(np.count_nonzero(changes > 0)), int(np.count_nonzero(changes < 0))
     return Flips(gains=gains, losses=losses, mid_p=proportions.mid_p_mcnemar(gains, losses))
 
 
-def _changed_answers(reference: Score, candidate: Score) -> int:
+def _changed_answers(reference: Score, candidate: Score) -> NDArray[np.float64]:
+    """1 for each document whose answer changed, else 0."""
     pairs = zip(reference.samples, candidate.samples, strict=True)
-    return sum(before.answer != after.answer for before, after in pairs)
+    return np.array([before.answer != after.answer for before, after in pairs], dtype=np.float64)
+
+
+def _over_clusters(
+    changed: NDArray[np.float64], groups: Sequence[str], *, confidence: float
+) -> clusters.ClusterMean:
+    """The share with an interval over clusters; without an error where all of them are alike."""
+    count, share = len(set(groups)), float(changed.mean())
+    if count == 1 or means.is_unvarying(changed, value_range=1.0):
+        found = means.unvarying_interval(share, count, value_range=1.0, confidence=confidence)
+        return clusters.ClusterMean(share, 0.0, count, found)
+    return clusters.cluster_interval(changed, groups, confidence=confidence)

@@ -1,5 +1,6 @@
 """A check's bounds, held against an estimate: kept, broken, or what it would take to tell."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from gate.result_records import Estimate
@@ -52,17 +53,49 @@ def bounds_of(check: Check, estimate: Estimate) -> tuple[Bound, ...]:
     return tuple(bounds)
 
 
+def documents_needed(
+    bounds: Sequence[Bound], estimate: Estimate, *, confidence: float
+) -> int | None:
+    """Documents, in all, that would probably prove every undecided bound kept.
+
+    Returns:
+        More documents than there are; None where the estimate is not inside all bounds, so that
+        more hardly help.
+    """
+    undecided = [bound for bound in bounds if not bound.is_kept]
+    needed = [documents_to_keep(bound, estimate, confidence=confidence) for bound in undecided]
+    if None in needed:
+        return None
+    return max(estimate.n + 1, *(one for one in needed if one is not None))
+
+
+def documents_to_break(bound: Bound, estimate: Estimate, *, confidence: float) -> int | None:
+    """Documents, in all, that would probably prove a bound broken at this confidence.
+
+    With a power of 0.8, if the change is what was seen, and varies as much.
+
+    Returns:
+        Documents; None where the estimate is not beyond the bound.
+    """
+    variance = sample_size.implied_variance(
+        abs(estimate.value - bound.far), estimate.n, confidence=confidence
+    )
+    distance = bound.sign * (bound.limit - estimate.value)
+    return sample_size.documents_needed(distance, variance, confidence=confidence)
+
+
 def documents_to_keep(bound: Bound, estimate: Estimate, *, confidence: float) -> int | None:
     """Documents, in all, that would probably prove an undecided bound kept.
 
     With a power of 0.8, if the change is what was seen but no gain where a loss is bounded, and
-    flips (where the estimate has them) are as many as their own upper bound allows.
+    flips (where the estimate has them, and no clusters) are as many as their own upper bound
+    allows.
 
     Returns:
         Documents; None where the estimate is not inside the bound, so that more hardly help.
     """
     change = bound.sign * estimate.value
-    if estimate.flips is None:
+    if estimate.flips is None or estimate.clusters is not None:
         half_width = abs(estimate.value - bound.near)
         variance = sample_size.implied_variance(half_width, estimate.n, confidence=confidence)
         return sample_size.documents_needed(bound.margin + change, variance, confidence=confidence)

@@ -4,26 +4,33 @@ Whatever could not be measured is an error, whatever the interval leaves open is
 and everything but a pass blocks.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import cache
-
-from pydantic import ValidationError
+from collections.abc import Mapping, Sequence
 
 from gate.audit_records import ArtifactAudit
-from gate.errors import GateError, StageError
+from gate.distribution_records import Distribution
+from gate.errors import GateError
 from gate.evaluation_records import Corpus, Score
-from gate.extensions import Extension, find
-from gate.judging.bounds import Bound, bounds_of
-from gate.judging.noise import Noise, find_noise, noise_doubt
-from gate.judging.pairing import Pair, ServingPair, pair_scores, pair_serving
-from gate.judging.reasons import Finding, confidence_text, counted, decimal
-from gate.result_records import CheckResult, Estimate, Outcome, VariantVerdict, Verdict
+from gate.judging.cases import Case, Moment, measure
+from gate.judging.correcting import Decided, correct
+from gate.judging.deciding import Decision, Strictness, decide
+from gate.judging.doubts import find_caution
+from gate.judging.noise import Noise
+from gate.judging.opening import Measured, Opener, Unasked
+from gate.judging.pairing import Pair
+from gate.judging.reasons import counted
+from gate.judging.robustness import find_tolerance
+from gate.judging.slicing import compare_slices, confidence_of_slice
+from gate.result_records import (
+    CheckResult,
+    Correction,
+    Estimate,
+    Outcome,
+    SliceResult,
+    VariantVerdict,
+    Verdict,
+)
 from gate.serving_records import Serving
-from gate.stats import proportions
-from gate.terms import Check, ResolvedCheck
-
-Arms = Pair | ServingPair
-"""What a check compares: the answers of two variants to a task, or what they cost to serve."""
+from gate.terms import ResolvedCheck
 
 _SEVERITY: tuple[Verdict, ...] = ("error", "block", "inconclusive", "promote")
 _VERDICTS: dict[Outcome, Verdict] = {
@@ -42,39 +49,55 @@ def judge(
     *,
     noise: Noise | None = None,
     serving: Mapping[str, Serving] | None = None,
+    distributions: Mapping[tuple[str, str, str], Distribution] | None = None,
+    looks: Mapping[str, tuple[int, ...]] | None = None,
 ) -> tuple[CheckResult, ...]:
     """One result for each check, in the order of the checks.
 
+    **Pass.** Every bound of the check is kept by the whole interval. A run passes where all of
+    its checks do, so that no check needs a correction for the others (an intersection of tests,
+    Berger 1982). A kept bound proves nothing where documents, or clusters of them, are too few,
+    or where the reference is not above chance, so that a loss could not show. Where the reference
+    is right on every document a loss still could, and the pass says what it cannot have seen.
+
+    **Fail.** A bound is broken by the whole interval, and still is at the confidence that Holm's
+    correction asks for all checks of the run, blocking or not; each has its own alpha. A bound
+    that is broken at the check's confidence alone is inconclusive.
+
+    **Noise.** Where an engine was asked twice, its two answers must keep what the check asks of
+    two variants: if they do not, the margin lies inside the engine's own noise. A fail then stands
+    only where it goes beyond the bound by more than the noise does.
+
+    **Looks.** A task with planned looks is judged at each of them that has been reached, by
+    intervals that hold at all of them together, on the first places of the seeded order. The first
+    look at which a check passes or fails decides, and a doubt delays that.
+
     A comparison that gives `flips` promises that its numbers are means over documents of
     something that is 0 where a document did not flip and 1 or -1 where it did. Its checks are
-    also held to the fewest documents that can prove their margin. A check that bounds a loss is
-    held to a reference that is above chance, where a loss could show. A bound that is clearly
-    broken is a fail all the same.
-
-    Where an engine was asked twice, its two answers must keep what the check asks of two
-    variants: if they do not, the margin lies inside the engine's own noise. A fail then stands
-    only where it goes beyond the bound by more than the noise does.
+    also held to the fewest documents that can prove their margin.
 
     Args:
         checks: what to judge.
         scores: {(variant, task): score}.
         corpora: {task: its documents}, for the level of chance.
-        failures: {(variant, task): why there is no score}, and {(variant, ""): why it was not
-            measured what it costs to serve}.
+        failures: {(variant, task): why there is no score}, {(variant, text): why it was not read}
+            and {(variant, ""): why it was not measured what it costs to serve}.
         noise: what the engines change by themselves; None where none was asked twice.
         serving: {variant: what it costs to serve}.
+        distributions: {(candidate, reference, text): how they read it}.
+        looks: {task: documents at each planned look}, for tasks that are judged sequentially.
     """
-
-    @cache
-    def pair_of(reference: str, candidate: str, task: str) -> Pair:
-        return pair_scores(scores, failures, reference=reference, candidate=candidate, task=task)
-
-    def arms_of(one: ResolvedCheck) -> Arms:
-        if one.task:
-            return pair_of(one.reference, one.variant, one.task)
-        return pair_serving(serving or {}, failures, reference=one.reference, candidate=one.variant)
-
-    return tuple(_result(one, arms_of, corpora=corpora, noise=noise) for one in checks)
+    measured = Measured(
+        scores, corpora, failures, noise, serving or {}, distributions or {}, looks or {}
+    )
+    opener = Opener(measured)
+    opened = [_decided(one, opener) for one in checks]
+    decided = {at: one for at, one in enumerate(opened) if not isinstance(one, CheckResult)}
+    strictness = correct(decided)
+    return tuple(
+        one if isinstance(one, CheckResult) else _result(one, strictness.get(at))
+        for at, one in enumerate(opened)
+    )
 
 
 def verdict_of(
@@ -144,105 +167,92 @@ def _reason(result: CheckResult) -> str:
     return f"{resolved.label}: {result.reason}"
 
 
-def _result(
-    resolved: ResolvedCheck,
-    arms_of: Callable[[ResolvedCheck], Arms],
-    *,
-    corpora: Mapping[str, Corpus],
-    noise: Noise | None,
-) -> CheckResult:
-    check = resolved.check
-    estimate: Estimate | None = None
-    outcome: Outcome
+def _decided(resolved: ResolvedCheck, opener: Opener) -> Decided | CheckResult:
+    """A check decided at its own confidence, or its result where nothing can be decided."""
     try:
-        pair = arms_of(resolved)
-        comparison = find("comparisons", check.compare.name)
-        estimate = _estimate(check, pair, comparison=comparison)
-        finding = _finding(check, estimate, comparison=comparison)
-        outcome = _outcome(finding.bounds)
-        reason = finding.sentence(outcome)
-        if isinstance(pair, Pair):
-            stirred = find_noise(
-                resolved, noise, lambda twice: _estimate(check, twice, comparison=comparison)
-            )
-            doubt = noise_doubt(finding, check, stirred, outcome=outcome)
-            if outcome != "fail":
-                doubt = _doubt(finding, pair.reference, corpora=corpora) or doubt
-            if doubt is not None:
-                outcome, reason = "inconclusive", f"{doubt}; {finding.evidence}"
+        case = opener.open(resolved)
+        return case, decide(case)
+    except Unasked as reason:
+        return _unmeasured(resolved, "inconclusive", reason.problem)
     except GateError as error:
-        outcome, reason = "error", error.problem
+        return _unmeasured(resolved, "error", error.problem)
+
+
+def _unmeasured(resolved: ResolvedCheck, outcome: Outcome, reason: str) -> CheckResult:
     return CheckResult(
-        check=check,
+        check=resolved.check,
         variant=resolved.variant,
         reference=resolved.reference,
         task=resolved.task,
         outcome=outcome,
         reason=reason,
-        estimate=estimate,
     )
 
 
-def _estimate(check: Check, pair: Arms, *, comparison: Extension) -> Estimate:
+def _result(decided: Decided, strictness: Strictness | None) -> CheckResult:
+    """The result of a check, a broken bound being held as strictly as the run asks."""
+    case, decision = decided
     try:
-        estimate: Estimate = comparison.function(
-            pair.reference, pair.candidate, confidence=check.confidence, **check.compare.params
-        )
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise StageError(f"{check.compare} gave no usable {field}: {first['msg']}") from error
-    except (ArithmeticError, ValueError) as error:
-        raise StageError(f"{check.compare} could not be computed: {error}") from error
-    return estimate
-
-
-def _finding(check: Check, estimate: Estimate, *, comparison: Extension) -> Finding:
-    bounds = bounds_of(check, estimate)
-    if not bounds:
-        raise StageError(f"the {check.compare} of {check.of} has no bound to be held against")
-    is_difference = comparison.constant("MEASURES", "level") == "difference"
-    return Finding(estimate, bounds, check.confidence, is_difference)
-
-
-def _outcome(bounds: Sequence[Bound]) -> Outcome:
-    if any(bound.is_broken for bound in bounds):
-        return "fail"
-    return "pass" if all(bound.is_kept for bound in bounds) else "inconclusive"
-
-
-def _doubt(finding: Finding, reference: Score, *, corpora: Mapping[str, Corpus]) -> str | None:
-    """Why an interval inside the bounds would prove nothing, or None."""
-    estimate, confidence = finding.estimate, finding.confidence
-    margins = [bound.margin for bound in finding.bounds if bound.margin > 0]
-    if estimate.flips is not None and margins:
-        fewest = proportions.floor_documents(min(margins), confidence=confidence)
-        if estimate.n < fewest:
-            return (
-                f"{counted(estimate.n, 'document')} cannot prove a margin of "
-                f"{decimal(100 * min(margins))} % even if none changes: that takes {fewest:,} "
-                f"({confidence_text(confidence)})"
-            )
-    if any(bound.sign > 0 and bound.margin > 0 for bound in finding.bounds):
-        return _chance(reference, corpora, confidence=confidence)
-    return None
-
-
-def _chance(reference: Score, corpora: Mapping[str, Corpus], *, confidence: float) -> str | None:
-    """That the reference is no better than guessing, so that a loss could not show, or None."""
-    values = [sample.value for sample in reference.samples]
-    if not reference.is_binary:
-        if reference.higher_is_better and not any(values):
-            return f"{reference.variant} scores 0 on every document: a loss could not show"
-        return None
-    if reference.task not in corpora:
-        raise StageError(f"the documents of {reference.task} are missing: chance is unknown")
-    offered = [len(document.choices) for document in corpora[reference.task].documents]
-    chance = sum(1 / choices for choices in offered if choices) / max(1, len(offered))
-    correct = sum(value == float(reference.higher_is_better) for value in values)
-    if proportions.above_chance_p_value(correct, len(values), chance=chance) <= 1 - confidence:
-        return None
-    return (
-        f"{reference.variant} is right on {correct:,} of {counted(len(values), 'document')}, not "
-        f"significantly above chance ({decimal(100 * chance, 3)} %): a loss could not show"
+        if strictness is not None:
+            decision = decide(case, strictness=strictness)
+        slices = _slices(case, decision.moment)
+        tolerance = find_tolerance(case, decision)
+    except GateError as error:
+        return _unmeasured(case.resolved, "error", error.problem)
+    told = [decision.sentence]
+    if tolerance is not None:
+        told.append(tolerance.sentence)
+    if decision.outcome == "pass":
+        told.append(find_caution(decision.finding, decision.moment.arms) or "")
+    return CheckResult(
+        check=case.check,
+        variant=case.resolved.variant,
+        reference=case.resolved.reference,
+        task=case.resolved.task,
+        outcome=decision.outcome,
+        reason=_with_slices("; ".join(filter(None, told)), slices, case, decision),
+        estimate=decision.finding.estimate,
+        tolerance=None if tolerance is None else tolerance.documents,
+        needed=decision.needed,
+        correction=_correction(decision, strictness),
+        slices=slices,
+        looks=decision.looks,
     )
+
+
+def _correction(decision: Decision, strictness: Strictness | None) -> Correction | None:
+    if strictness is None or decision.corrected is None:
+        return None
+    return Correction(
+        hypotheses=strictness.hypotheses,
+        confidence=strictness.confidence,
+        estimate=decision.corrected,
+        is_confirmed=decision.is_confirmed,
+    )
+
+
+def _slices(case: Case, moment: Moment) -> tuple[SliceResult, ...]:
+    def measure_slice(pair: Pair, confidence: float) -> Estimate:
+        part = moment._replace(arms=pair)
+        return measure(case.check, case.comparison, part, confidence=confidence)
+
+    return compare_slices(case.check, moment.slices(), measure_slice)
+
+
+def _with_slices(
+    sentence: str, slices: Sequence[SliceResult], case: Case, decision: Decision
+) -> str:
+    """The sentence with the slices that collapsed, which an average does not show."""
+    confidence = confidence_of_slice(case.check, len(slices))
+    looks = decision.moment.looks
+    collapsed = [
+        f"slice {one.slice} {case.hold(one.estimate, confidence, looks=looks).extent}"
+        for one in slices
+        if one.has_collapsed
+    ]
+    if not collapsed:
+        return sentence
+    listed = " and ".join(collapsed)
+    if decision.outcome == "pass":
+        return f"passes on average, but {listed}; {sentence}"
+    return f"{sentence}; {listed}"

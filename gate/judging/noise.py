@@ -53,14 +53,14 @@ def noise_floor(engine: str, pair: Pair) -> NoiseFloor:
 
 
 def find_noise(
-    resolved: ResolvedCheck, noise: Noise | None, compare: Callable[[Pair], Estimate]
+    resolved: ResolvedCheck, noise: Noise | None, compare: Callable[[Pair], Estimate | str]
 ) -> tuple[EngineNoise, ...]:
     """A check's comparison, of each of its two engines with itself.
 
     Args:
         resolved: the check.
         noise: the second evaluations; None where none were made.
-        compare: the check's comparison.
+        compare: the check's comparison, or why it cannot be made of these two.
 
     Raises:
         StageError: the two evaluations cannot be compared.

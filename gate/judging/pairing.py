@@ -1,11 +1,13 @@
 """Two scores as a pair: the same documents in the same order, given the same tokens, or refused."""
 
+import math
 from collections.abc import Mapping
 from itertools import pairwise
 from typing import NamedTuple
 
+from gate.distribution_records import Distribution
 from gate.errors import StageError
-from gate.evaluation_records import Score
+from gate.evaluation_records import Sample, Score
 from gate.serving_records import Serving
 
 
@@ -21,6 +23,42 @@ class ServingPair(NamedTuple):
 
     reference: Serving
     candidate: Serving
+
+
+Arms = Pair | ServingPair | Distribution
+"""What a check compares: two variants' answers to a task, their costs, or how they read a text."""
+
+
+def find_distribution(
+    distributions: Mapping[tuple[str, str, str], Distribution],
+    failures: Mapping[tuple[str, str], str],
+    *,
+    reference: str,
+    candidate: str,
+    text: str,
+) -> Distribution:
+    """How two variants read a text.
+
+    Args:
+        distributions: {(candidate, reference, text): both, compared token by token}.
+        failures: {(variant, text): why it was not read}.
+        reference: name of the variant compared with.
+        candidate: name of the variant judged.
+        text: name of the text.
+
+    Raises:
+        StageError: one of them did not read it, or nothing of it.
+    """
+    found = distributions.get((candidate, reference, text))
+    if found is None:
+        for variant in (reference, candidate):
+            if (variant, text) in failures:
+                why = failures[variant, text]
+                raise StageError(f"{variant} could not read the text {text}: {why}")
+        raise StageError(f"{candidate} was not read against {reference} on the text {text}")
+    if not found.tokens:
+        raise StageError(f"{candidate} was read against {reference} on no tokens of {text}")
+    return found
 
 
 def pair_serving(
@@ -60,6 +98,7 @@ def pair_scores(
     reference: str,
     candidate: str,
     task: str,
+    is_sequential: bool = False,
 ) -> Pair:
     """The scores of two variants on a task, fit to be compared.
 
@@ -69,10 +108,13 @@ def pair_scores(
         reference: name of the variant compared with.
         candidate: name of the variant judged.
         task: name of the task.
+        is_sequential: where one was asked more documents than the other, compare the two on the
+            places of the seeded order that both have reached.
 
     Raises:
         StageError: a score is missing or empty, or the two are of other documents, metrics or
-            token ids, so that their difference would not be the variants'.
+            token ids, so that their difference would not be the variants', or what is said of a
+            document cannot be used.
     """
     for variant in (reference, candidate):
         if (variant, task) in failures:
@@ -86,9 +128,26 @@ def pair_scores(
         reference=_sorted(scores[reference, task]), candidate=_sorted(scores[candidate, task])
     )
     _require_same_metric(pair)
+    if is_sequential:
+        reached = min(max(sample.place for sample in score.samples) for score in pair)
+        pair = Pair(*(first_places(score, reached + 1) for score in pair))
     _require_same_documents(pair)
     _require_same_requests(pair)
+    for score in pair:
+        _require_values(score)
+    _require_clusters(pair.reference)
     return pair
+
+
+def first_places(score: Score, places: int) -> Score:
+    """The score on the first so many documents of the seeded order."""
+    kept = tuple(sample for sample in score.samples if sample.place < places)
+    return score if len(kept) == len(score.samples) else with_samples(score, kept)
+
+
+def with_samples(score: Score, samples: tuple[Sample, ...]) -> Score:
+    """The score on some of its documents."""
+    return score.model_copy(update={"samples": samples})
 
 
 def _sorted(score: Score) -> Score:
@@ -102,7 +161,7 @@ def _sorted(score: Score) -> Score:
             raise StageError(
                 f"{score.variant} has more than one sample of document {one.id} of {score.task}"
             )
-    return score.model_copy(update={"samples": samples})
+    return with_samples(score, samples)
 
 
 def _require_same_metric(pair: Pair) -> None:
@@ -117,7 +176,8 @@ def _require_same_metric(pair: Pair) -> None:
 def _metric(score: Score) -> str:
     scale = "binary" if score.is_binary else "continuous"
     better = "higher" if score.higher_is_better else "lower"
-    return f"{score.metric} ({scale}, {better} is better)"
+    over = "" if score.aggregate == "mean" else f"{score.aggregate} of the corpus, "
+    return f"{score.metric} ({over}{scale}, {better} is better)"
 
 
 def _require_same_documents(pair: Pair) -> None:
@@ -144,3 +204,24 @@ def _require_same_requests(pair: Pair) -> None:
         f"{len(ids):,} of {len(one):,} documents of {pair.reference.task} differ "
         f"(first: document {ids[0]}): tokenizer, template or truncation is not the same"
     )
+
+
+def _require_values(score: Score) -> None:
+    if math.isfinite(math.fsum(sample.value for sample in score.samples)):
+        return
+    for sample in score.samples:
+        if not math.isfinite(sample.value):
+            raise StageError(
+                f"{score.variant} has no usable value of document {sample.id} of {score.task}: "
+                f"{sample.value}"
+            )
+
+
+def _require_clusters(score: Score) -> None:
+    """See that all documents have a cluster, or none has."""
+    without = [sample.id for sample in score.samples if sample.cluster is None]
+    if without and len(without) < len(score.samples):
+        raise StageError(
+            f"{len(without):,} of {len(score.samples):,} documents of {score.task} have no "
+            f"cluster (first: document {without[0]})"
+        )

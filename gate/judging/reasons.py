@@ -6,13 +6,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gate.judging.bounds import Bound, documents_to_keep
+from gate.judging.bounds import Bound, documents_needed
 from gate.result_records import Estimate, Outcome
 from gate.serving_records import RATIO
+from gate.stats.sequential import Looks
 
 _FEWEST_DIGITS, _MOST_DIGITS = 2, 17
 _DIGITS_OF_A_RATIO = 3
 _MOST_REPEATS = 1000
+_SHORT = 6
 _POWER = 0.8
 
 
@@ -25,12 +27,14 @@ class Finding(NamedTuple):
         bounds: those of the check, one at the least.
         confidence: one-sided confidence of each end of the interval.
         is_difference: a change, told as losing and gaining, in points of a share; else a level.
+        looks: the look it was made at; None where all documents are judged once.
     """
 
     estimate: Estimate
     bounds: tuple[Bound, ...]
     confidence: float
     is_difference: bool
+    looks: Looks | None = None
 
     def sentence(self, outcome: Outcome) -> str:
         """What was found, where it stands to the bounds, and what it rests on."""
@@ -38,15 +42,31 @@ class Finding(NamedTuple):
             return self._ratio(outcome)
         if outcome == "inconclusive":
             return self._undecided([bound for bound in self.bounds if not bound.is_kept])
-        if outcome == "pass":
-            ends = [self._end(bound.near, is_lower=bound.sign > 0) for bound in self.bounds]
-            places = [self._place(bound, is_kept=True) for bound in self.bounds]
-        else:
-            broken = [bound for bound in self.bounds if bound.is_broken]
-            ends = [self._end(bound.far, is_lower=bound.sign < 0) for bound in broken]
-            places = [self._place(bound, is_kept=False) for bound in broken]
-        found = f"{' and '.join(ends)} ({confidence_text(self.confidence)})"
+        if outcome == "fail":
+            return f"{self.breach}; {self.evidence}"
+        ends = [self._end(bound.near, is_lower=bound.sign > 0) for bound in self.bounds]
+        places = [self._place(bound, is_kept=True) for bound in self.bounds]
+        found = f"{' and '.join(ends)} ({self._confidence})"
         return f"{self._subject}{found}, {_listed(places)}; {self.evidence}"
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether the whole interval lies beyond one of the bounds."""
+        return any(bound.is_broken for bound in self.bounds)
+
+    @property
+    def breach(self) -> str:
+        """What is broken: 'loses at least 12 points (95 % one-sided), beyond the margin of 2'."""
+        broken = [bound for bound in self.bounds if bound.is_broken]
+        places = [self._place(bound, is_kept=False) for bound in broken]
+        return f"{self.extent}, {_listed(places)}"
+
+    @property
+    def extent(self) -> str:
+        """How far beyond the broken bounds it is at the least: 'loses at least 12 points'."""
+        broken = [bound for bound in self.bounds if bound.is_broken]
+        ends = [self._end(bound.far, is_lower=bound.sign < 0) for bound in broken]
+        return f"{self._subject}{' and '.join(ends)} ({self._confidence})"
 
     @property
     def evidence(self) -> str:
@@ -54,6 +74,11 @@ class Finding(NamedTuple):
         if self._is_ratio:
             return counted(self.estimate.n, "repeat")
         documents = counted(self.estimate.n, "document")
+        if self.looks is not None:
+            documents = f"{self.estimate.n:,} of {counted(self.looks.sizes[-1], 'document')}"
+        clusters = self.estimate.clusters
+        if clusters is not None and clusters != self.estimate.n:
+            documents += f" in {counted(clusters, 'cluster')}"
         if self.estimate.flips is None:
             return documents
         gains, losses = self.estimate.flips.gains, self.estimate.flips.losses
@@ -98,21 +123,24 @@ class Finding(NamedTuple):
         high = self._quantity(self._number(self.estimate.high))
         changes = "changes by " if self.is_difference else ""
         return (
-            f"{self._subject}{changes}{low} to {high} ({confidence_text(self.confidence)}), "
+            f"{self._subject}{changes}{low} to {high} ({self._confidence}), "
             f"across {_listed([self._name(bound) for bound in bounds])}; "
             f"{self._outlook(bounds)}; {self.evidence}"
         )
 
     def _outlook(self, bounds: Sequence[Bound]) -> str:
-        """How many more documents would settle it, or that more will not help."""
-        most = 0
-        for bound in bounds:
-            needed = documents_to_keep(bound, self.estimate, confidence=self.confidence)
-            if needed is None:
-                return "the estimate itself is not inside, so more documents are unlikely to help"
-            most = max(most, needed)
-        missing = _rounded_up(max(1, most - self.estimate.n))
-        return f"about {counted(missing, 'more document')} would probably settle it"
+        """The next look, or how many more documents would settle it, or that they will not help."""
+        if self.looks is not None and self.looks.at + 1 < len(self.looks.sizes):
+            return f"the next look is at {self.looks.sizes[self.looks.at + 1]:,}"
+        needed = documents_needed(bounds, self.estimate, confidence=self.confidence)
+        if needed is None:
+            return "the estimate itself is not inside, so more documents are unlikely to help"
+        return more_documents(needed - self.estimate.n)
+
+    @property
+    def _confidence(self) -> str:
+        said = confidence_text(self.confidence)
+        return said if self.looks is None else f"{said} at every look"
 
     @property
     def _is_ratio(self) -> bool:
@@ -149,10 +177,18 @@ class Finding(NamedTuple):
 
     def _quantity(self, number: str) -> str:
         if self._scale == 1:
-            return number
+            return f"{number}{self._suffix}"
         if not self.is_difference:
             return f"{number} %"
         return f"{number} {'point' if number == '1' else 'points'}"
+
+    @property
+    def _suffix(self) -> str:
+        """The unit of a change, where the metric's name does not say it."""
+        unit = self.estimate.unit
+        if not self.is_difference:
+            return ""
+        return f" in {unit}" if unit.startswith("ln ") else f" {unit}" * unit.startswith("bits")
 
     def _number(self, value: float, fewest: int = _FEWEST_DIGITS) -> str:
         """The value with the fewest digits that stand to every bound as the unrounded ends do."""
@@ -205,8 +241,23 @@ def decimal(value: float, digits: int = 10) -> str:
 
 
 def confidence_text(confidence: float) -> str:
-    """The confidence of a bound: '95 % one-sided'."""
-    return f"{decimal(100 * confidence)} % one-sided"
+    """The confidence of a bound, what it leaves to chance with two digits: '95 % one-sided'."""
+    return f"{confidence_percent(confidence)} % one-sided"
+
+
+def confidence_percent(confidence: float) -> str:
+    """A confidence in percent, what it leaves to chance with two digits at the least: '99.58'."""
+    left = 100 * (1 - confidence)
+    decimals = max(0, 1 - math.floor(math.log10(left))) if left > 0 else 0
+    exact = decimal(100 * confidence)
+    return exact if len(exact) <= _SHORT else f"{100 * confidence:.{decimals}f}"
+
+
+def more_documents(missing: int) -> str:
+    """How many more documents would settle it."""
+    return (
+        f"about {counted(_rounded_up(max(1, missing)), 'more document')} would probably settle it"
+    )
 
 
 def _listed(words: Sequence[str]) -> str:

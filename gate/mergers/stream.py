@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal, NamedTuple, get_args
 
+from gate.calibration import read_rendered
 from gate.checkpoints import (
     check_code,
     copy_sidecars,
@@ -40,7 +41,6 @@ from gate.merging.writing import write_shards
 from gate.precisions import closest_precision
 from gate.records import WeightReport
 from gate.terms import LocalAdapter
-from gate.texts import read_texts
 
 PACKAGES = ("torch", "numpy", "transformers", "peft", "safetensors")
 WRITES = "checkpoint"
@@ -53,6 +53,7 @@ CODE = (
     "nf4.py",
     "precisions.py",
     "tensors.py",
+    "calibration.py",
     "texts.py",
     "tokenized.py",
 )
@@ -249,7 +250,8 @@ def _merge_closest(
     texts: Sequence[str],
 ) -> WeightReport:
     """Merge by every convention, and keep the one closest to the adapters on the 4-bit base."""
-    lines = [line for text in texts for line in read_texts(Path(text))]
+    folders = [base, *(adapter.path for adapter in adapters)]
+    lines = read_rendered(map(Path, texts), folders, settings.permissions["trust_remote_code"])
     precisions = get_args(BasePrecision)
     if is_packed(base):
         precisions = tuple(one for one in precisions if one != "w16")

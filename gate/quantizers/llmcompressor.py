@@ -21,7 +21,7 @@ from gate.errors import ConfigError, StageError
 from gate.records import Fallback, WeightReport
 
 PACKAGES = ("llmcompressor", "compressed-tensors", "transformers", "torch")
-CODE = ("calibration.py", "compression.py")
+CODE = ("calibration.py", "compression.py", "texts.py")
 READS = "checkpoint"
 WRITES = "compressed-tensors"
 ENGINE = ("llmcompressor",)

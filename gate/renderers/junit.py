@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
+from gate.derivations import derive, evidence
 from gate.presentation import (
     MISSING,
     OUTCOME_WORDS,
@@ -19,8 +20,9 @@ from gate.presentation import (
 from gate.records import Record
 from gate.result_records import CheckResult, Verdict
 from gate.serving_records import BatchKind, SpeedMeasure
-from gate.views import tally, weights_views
+from gate.views import policy_lines, tally, weights_views
 
+_FIRMNESS = ("tolerance", "needed")
 _SPEEDS: tuple[tuple[str, SpeedMeasure, BatchKind], ...] = (
     ("load_seconds", "load", "many"),
     ("first_token_seconds", "first_token", "many"),
@@ -43,6 +45,7 @@ def render(record: Record) -> str:
         ("suite_digest", record.suite_digest),
         ("created_at", record.provenance.created_at.isoformat()),
         ("gate_version", record.provenance.gate_version),
+        *_policy(record),
         *_serving(record),
     ):
         SubElement(properties, "property", name=printable(key), value=printable(value))
@@ -68,8 +71,17 @@ def render(record: Record) -> str:
 
 def case_name(result: CheckResult) -> str:
     """A check result as a test's name: 'q4_k_m-vs-merged[desk_intent]:delta'."""
-    task = f"[{result.task}]" if result.task else ""
+    part = f"/{result.check.slice}" if result.check.slice else ""
+    task = f"[{result.task}{part}]" if result.task else ""
     return printable(f"{result.variant}-vs-{result.reference}{task}:{result.check.compare.name}")
+
+
+def _policy(record: Record) -> Iterator[tuple[str, str]]:
+    """What the run was judged by, and each change since the last release."""
+    if record.policy is not None:
+        yield "policy_digest", record.policy.digest
+        for number, line in enumerate(policy_lines(record), start=1):
+            yield f"policy_change.{number}", line
 
 
 def _serving(record: Record) -> Iterator[tuple[str, str]]:
@@ -131,11 +143,26 @@ def _details(result: CheckResult) -> str:
     estimate = result.estimate
     if estimate is None:
         return printable(f"rule: {rule_text(result)}\nestimate: {MISSING}")
-    return printable(
-        f"rule: {rule_text(result)}\n"
-        f"estimate: {interval_text(estimate, result.check)}, {estimate.unit}\n"
-        f"n: {estimate.n}\nmethod: {estimate.method}"
-    )
+    lines = [
+        f"rule: {rule_text(result)}",
+        f"estimate: {interval_text(estimate, result.check)}, {estimate.unit}",
+        f"n: {estimate.n}",
+        f"method: {'; '.join(evidence(result))}",
+    ]
+    proof = derive(result)
+    if proof is not None:
+        lines += [f"{fact.name}: {fact.value}" for fact in proof.facts if fact.name in _FIRMNESS]
+        lines += proof.steps
+    lines += [
+        f"slice {one.slice}{' COLLAPSED' if one.has_collapsed else ''}: "
+        f"{interval_text(one.estimate, result.check)}, n: {one.estimate.n}"
+        for one in result.slices
+    ]
+    lines += [
+        f"look at {look.documents}: {interval_text(look.estimate, result.check)}"
+        for look in result.looks
+    ]
+    return printable("\n".join(lines))
 
 
 def _count(element: Element, within: Element) -> None:

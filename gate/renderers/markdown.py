@@ -3,6 +3,15 @@
 import re
 from collections.abc import Iterable, Sequence
 
+from gate.derivations import evidence
+from gate.evidence_tables import (
+    Table,
+    decisions_table,
+    distributions_table,
+    lineages_table,
+    policy_table,
+    slices_table,
+)
 from gate.presentation import (
     MISSING,
     VERDICT_SENTENCES,
@@ -14,12 +23,21 @@ from gate.presentation import (
     rule_text,
     score_text,
     size,
+    task_text,
 )
 from gate.records import Record
 from gate.result_records import CheckResult, Outcome, Verdict
+from gate.sequential_views import saved_text
 from gate.serving_views import Cell, serving_table
 from gate.terms import Variant
-from gate.views import artifact_of, noise_rows, not_passed, score_of, tally, weights_views
+from gate.views import (
+    artifact_of,
+    noise_rows,
+    not_passed,
+    score_of,
+    tally,
+    weights_views,
+)
 
 MOST_CHARACTERS = 65_536
 """What a comment on GitHub holds."""
@@ -50,12 +68,20 @@ def render(record: Record) -> str:
 def _draft(record: Record, rows: int) -> str:
     parts = (
         _heading(record),
+        _policy(record, rows),
         _verdicts(record, rows),
+        _notes(record, rows),
         _variants(record, rows),
         _serving(record, rows),
         _weights(record, rows),
         _open_checks(record, rows),
-        _folded("Noise of the engines", _noise(record, rows)) if record.noise else "",
+        _headed("Slices that collapsed", _plain(slices_table(record), rows)),
+        _folded("Lineage: what each step gained or cost", _plain(lineages_table(record), rows)),
+        _folded("Distributions over texts", _plain(distributions_table(record), rows)),
+        _folded(
+            f"Documents to a decision. {saved_text(record)}", _plain(decisions_table(record), rows)
+        ),
+        _folded("Noise of the engines", _noise(record, rows)),
         _folded(f"All {count(len(record.results), 'check')}", _checks(record.results, rows)),
         _folded("Provenance", _provenance(record, rows)),
     )
@@ -82,6 +108,11 @@ def escape(text: str) -> str:
     return _LINKING.sub("\\1\N{ZERO WIDTH SPACE}", line)
 
 
+def _policy(record: Record, rows: int) -> str:
+    notice = record.policy.notice if record.policy else None
+    return _headed(f"⚠️ {escape(notice)}", _plain(policy_table(record), rows)) if notice else ""
+
+
 def _verdicts(record: Record, rows: int) -> str:
     lines = []
     for found in record.verdicts[:rows]:
@@ -91,6 +122,13 @@ def _verdicts(record: Record, rows: int) -> str:
             lines.append(f"  - and {count(len(found.reasons) - 5, 'more reason')}")
     if len(record.verdicts) > rows:
         lines.append(f"- and {count(len(record.verdicts) - rows, 'more variant')}")
+    return "\n".join(lines)
+
+
+def _notes(record: Record, rows: int) -> str:
+    lines = [f"- note: {escape(warning)}" for warning in record.warnings[:rows]]
+    if len(record.warnings) > rows:
+        lines.append(f"- and {count(len(record.warnings) - rows, 'more note')} in record.json")
     return "\n".join(lines)
 
 
@@ -124,7 +162,7 @@ def _weights(record: Record, rows: int) -> str:
         (escape(one.label), _SIGNS[one.state], escape("; ".join((one.sentence, *one.faults))))
         for one in weights_views(record)
     ]
-    return _table(("Weights", "Proof", "What was found"), cells, rows) if cells else ""
+    return _table(("Weights", "Proof", "What was found"), cells, rows)
 
 
 def _noise(record: Record, rows: int) -> str:
@@ -152,8 +190,7 @@ def _score(record: Record, variant: str, task: str) -> str:
 
 
 def _open_checks(record: Record, rows: int) -> str:
-    results = not_passed(record)
-    return f"### Did not pass\n\n{_checks(results, rows)}" if results else ""
+    return _headed("Did not pass", _checks(not_passed(record), rows))
 
 
 def _checks(results: Iterable[CheckResult], rows: int) -> str:
@@ -161,9 +198,11 @@ def _checks(results: Iterable[CheckResult], rows: int) -> str:
         (
             _SIGNS[result.outcome] + (" (warns only)" if result.check.level == "warn" else ""),
             f"{escape(result.variant)} vs {escape(result.reference)}",
-            escape(result.task),
+            escape(task_text(result)),
             escape(rule_text(result)),
-            interval_text(result.estimate, result.check) if result.estimate else MISSING,
+            "<br>".join((interval_text(result.estimate, result.check), *_evidence(result)))
+            if result.estimate
+            else MISSING,
             count(result.estimate.n) if result.estimate else MISSING,
             escape(result.reason),
         )
@@ -171,6 +210,10 @@ def _checks(results: Iterable[CheckResult], rows: int) -> str:
     ]
     header = ("Outcome", "Variants", "Task", "Rule", "Estimate (interval)", "n", "Reason")
     return _table(header, cells, rows)
+
+
+def _evidence(result: CheckResult) -> tuple[str, ...]:
+    return tuple(map(escape, evidence(result)))
 
 
 def _provenance(record: Record, rows: int) -> str:
@@ -188,6 +231,7 @@ def _provenance(record: Record, rows: int) -> str:
             for artifact in record.artifacts[:rows]
         ),
         f"- suite {escape(record.suite)}: {escape(record.suite_digest)}",
+        *([f"- policy: {escape(record.policy.digest)}"] if record.policy else []),
         f"- judged {moment(machine.created_at)} by mergegate {escape(machine.gate_version)}, "
         f"git commit {escape(machine.git_commit or 'not known')}, "
         f"on {escape(machine.cpu)}, {escape(', '.join(machine.gpus) or 'no GPU')}",
@@ -196,6 +240,8 @@ def _provenance(record: Record, rows: int) -> str:
 
 
 def _table(header: tuple[str, ...], cells: Sequence[tuple[str, ...]], rows: int) -> str:
+    if not cells:
+        return ""
     lines = [header, ("---",) * len(header), *cells[:rows]]
     text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     if len(cells) > rows:
@@ -203,5 +249,14 @@ def _table(header: tuple[str, ...], cells: Sequence[tuple[str, ...]], rows: int)
     return text
 
 
+def _plain(table: Table, rows: int) -> str:
+    """A table of plain text, every cell of it escaped."""
+    return _table(table.header, [tuple(map(escape, row)) for row in table.rows], rows)
+
+
+def _headed(title: str, body: str) -> str:
+    return f"### {title}\n\n{body}" if body else ""
+
+
 def _folded(title: str, body: str) -> str:
-    return f"<details><summary>{title}</summary>\n\n{body}\n\n</details>"
+    return f"<details><summary>{title}</summary>\n\n{body}\n\n</details>" if body else ""

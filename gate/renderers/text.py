@@ -3,6 +3,9 @@
 import textwrap
 from collections.abc import Iterable
 
+from gate.derivations import evidence
+from gate.distribution_views import distribution_rows
+from gate.lineage_views import lineage_table
 from gate.presentation import (
     MISSING,
     OUTCOME_WORDS,
@@ -13,11 +16,21 @@ from gate.presentation import (
     rule_text,
     score_text,
     size,
+    task_text,
 )
 from gate.records import Record
 from gate.result_records import CheckResult
+from gate.sequential_views import saved_text
 from gate.serving_views import serving_table
-from gate.views import artifact_of, not_passed, score_of, tally, weights_views
+from gate.views import (
+    artifact_of,
+    collapsed_slices,
+    not_passed,
+    policy_lines,
+    score_of,
+    tally,
+    weights_views,
+)
 
 COLUMNS = 100
 """No line is longer."""
@@ -31,14 +44,26 @@ def render(record: Record) -> str:
     blocks = [
         _filled(f"{record.release}: {record.verdict.upper()}"),
         _filled(f"This candidate {VERDICT_SENTENCES[record.verdict]}."),
+        "\n".join(_policy(record)),
         "\n".join(_verdicts(record)),
         "\n\n".join(_tables(record)),
+        "\n\n".join(_lineages(record)),
+        "\n\n".join(_distributions(record)),
         "\n\n".join(_serving(record)),
         "\n".join(_weights(record)),
         "\n".join(_open_checks(record)),
+        "\n".join(_collapsed(record)),
+        _filled(saved_text(record)) if saved_text(record) else "",
         "\n".join(_filled(f"note: {warning}", hang=6) for warning in record.warnings),
     ]
     return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _policy(record: Record) -> Iterable[str]:
+    lines = policy_lines(record)
+    if record.policy is not None and record.policy.notice:
+        yield _filled(f"{record.policy.notice}:")
+        yield from (_filled(f"- {line}", indent=2, hang=2) for line in lines)
 
 
 def _verdicts(record: Record) -> Iterable[str]:
@@ -64,6 +89,54 @@ def _tables(record: Record) -> Iterable[str]:
     yield from _side_by_side(columns[:2], columns[2:])
     if record.ship:
         yield "* up for release"
+
+
+def _lineages(record: Record) -> Iterable[str]:
+    """What each cause changed: point estimates, as the intervals are in the report."""
+    table = lineage_table(record)
+    if table is None:
+        return
+    yield "Where each change comes from (intervals in the report)."
+    names = (one_line(row.variant, _NAME_COLUMNS) for row in table.rows)
+    tasks = (one_line(row.task, _NAME_COLUMNS) for row in table.rows)
+    columns = [
+        (cause, *(_point(row.cells[place]) for row in table.rows))
+        for place, cause in enumerate(table.causes)
+    ]
+    columns.append(("total", *(_point(row.total) for row in table.rows)))
+    yield from _side_by_side([("variant", *names), ("task", *tasks)], columns)
+
+
+def _distributions(record: Record) -> Iterable[str]:
+    rows = distribution_rows(record)
+    if not rows:
+        return
+    yield "Distributions, candidate against reference on texts."
+    fixed = [
+        (name, *(one_line(getattr(row, field), _NAME_COLUMNS) for row in rows))
+        for name, field in (("text", "text"), ("candidate", "variant"), ("against", "reference"))
+    ]
+    columns = [
+        ("KL, nats a token", *(row.kl for row in rows)),
+        ("same top", *(_point(row.same_top) for row in rows)),
+        ("ln PPL ratio", *(row.ratio for row in rows)),
+    ]
+    yield from _side_by_side(fixed, columns)
+
+
+def _point(text: str) -> str:
+    """An estimate without its interval."""
+    return text.partition(" (")[0]
+
+
+def _collapsed(record: Record) -> Iterable[str]:
+    for one in collapsed_slices(record):
+        result = one.result
+        yield _filled(
+            f"slice {one.slice} of {result.task} collapsed: {result.variant} vs "
+            f"{result.reference}: {one.check}: {one.estimate}, n = {one.n}",
+            hang=2,
+        )
 
 
 def _serving(record: Record) -> Iterable[str]:
@@ -124,7 +197,7 @@ def _open_checks(record: Record) -> Iterable[str]:
 
 def _finding(result: CheckResult) -> Iterable[str]:
     warns = ", warns only" if result.check.level == "warn" else ""
-    on_task = f" on {result.task}" if result.task else ""
+    on_task = f" on {task_text(result)}" if result.task else ""
     yield _filled(
         f"{OUTCOME_WORDS[result.outcome]}{warns}: {result.variant} vs {result.reference}{on_task}: "
         f"{rule_text(result)}",
@@ -134,6 +207,7 @@ def _finding(result: CheckResult) -> Iterable[str]:
     if result.estimate is not None:
         found = interval_text(result.estimate, result.check)
         yield _filled(f"{found}, n = {count(result.estimate.n)}", indent=6)
+        yield _filled("; ".join(evidence(result)), indent=6)
     yield _filled(result.reason, indent=6)
 
 

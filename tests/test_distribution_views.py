@@ -1,0 +1,59 @@
+"""What reports say of distributions over texts."""
+
+import pytest
+from evidence_builder import build_distribution
+from records_builder import build_record
+
+from gate.distribution_views import distribution_rows
+
+
+def row(**settings):
+    found = build_distribution("q8_0", kl=0.001, **settings)
+    return distribution_rows(build_record().model_copy(update={"distributions": (found,)}))[0]
+
+
+def test_a_row_has_the_comparisons_own_intervals():
+    from gate.comparisons import kl
+    from gate.presentation import interval_text
+
+    estimate = kl.compare(build_distribution("q8_0", kl=0.001), confidence=0.95)
+    assert row().kl == interval_text(estimate)
+
+
+def test_a_lower_bound_says_how_much_it_falls_short():
+    assert row().compared == (
+        "top 128 tokens and the rest: a lower bound, 4.0 % short of the full 0.00100 on "
+        "256 sampled tokens"
+    )
+    assert row(top=None).compared == "full vocabulary"
+
+
+def test_one_document_leaves_no_interval():
+    found = row(documents=1)
+    assert found.kl == found.same_top == found.ratio == "no interval over 1 document"
+
+
+def test_percentiles_stand_in_their_order_from_least_to_most():
+    assert [one.name for one in row().percentiles] == ["least", "median", "95 %", "99.9 %", "most"]
+    assert row().percentiles[-1].delta_p == "31.00"
+
+
+def test_blanks_in_a_token_can_be_seen():
+    (place,) = row().worst
+    assert place.token == "␣refunded"
+    assert place.reference == "␣refunded 71.0 %, ␣with 11.0 %, ⏎ 2.0 %"
+    assert place.candidate == "␣refunded 8.0 %, ␣with 64.0 %, ⏎ 5.0 %"
+
+
+@pytest.mark.parametrize("blank", ["", "\t"])
+def test_a_token_of_blanks_alone_is_never_empty(blank):
+    found = build_distribution("q8_0", kl=0.001)
+    worst = found.worst[0].model_copy(update={"token": blank})
+    record = build_record().model_copy(
+        update={"distributions": (found.model_copy(update={"worst": (worst,)}),)}
+    )
+    assert distribution_rows(record)[0].worst[0].token in ("(empty)", "⇥")
+
+
+def test_a_record_without_texts_has_no_rows():
+    assert distribution_rows(build_record()) == ()

@@ -1,0 +1,275 @@
+"""Chunks of documents that are kept: a stage that was killed, a longer run, files gone wrong."""
+
+import json
+
+import pytest
+from builders import opened
+from task_builder import CHOICE, WRITTEN, Roomy, evaluate, metric_list, rows, write_task
+
+from gate.backends.hf import open_model
+from gate.errors import StageError
+from gate.evaluate import CHUNK, evaluate_task
+from gate.jobs import Batch, Done, Job, Progress
+from gate.language_models import GateLM
+from gate.terms import Stage, Use
+from gate.worker import run_in_process
+
+
+class Failing(Roomy):
+    """The toy engine, which breaks when it has been asked so many rows."""
+
+    def __init__(self, rows):
+        super().__init__()
+        self.left = rows
+
+    def score(self, rows):
+        for row, found in zip(rows, super().score(rows), strict=True):
+            self.left -= 1
+            if self.left < 0:
+                raise StageError("killed", hint=str(row))
+            yield found
+
+
+def names(folder):
+    return sorted(file.name for file in folder.iterdir())
+
+
+@pytest.fixture
+def task(tmp_path):
+    return write_task(tmp_path, rows(120), **CHOICE)
+
+
+def asked(task, partial, **options):
+    """How many documents the engine was asked, and what was found."""
+    engine = Roomy()
+    evaluation = evaluate(task, engine, partial=partial, **options)
+    return len({row.context for row in engine.rows}), evaluation
+
+
+def test_looks_at_more_and_more_documents_find_what_one_run_finds(tmp_path):
+    task = write_task(tmp_path, rows(260), **CHOICE)
+    whole = evaluate(task)
+
+    for limit, new in ((50, 50), (100, 50), (200, 100), (None, 60)):
+        look = task.model_copy(update={"limit": limit})
+        found, evaluation = asked(look, tmp_path / "partial")
+        assert found == new
+    assert evaluation == whole
+
+
+def test_looks_that_begin_at_50_and_double_end_where_chunks_end():
+    assert all(look % CHUNK == 0 for look in (50, 100, 200, 400, 800, 1600))
+
+
+def test_a_finished_chunk_is_kept_and_not_asked_again(task, tmp_path):
+    whole = evaluate(task)
+    assert asked(task, tmp_path / "partial") == (120, whole)
+
+    assert names(tmp_path / "partial") == ["00000000.json", "00000050.json", "00000100.json"]
+    assert asked(task, tmp_path / "partial") == (0, whole)
+
+
+def test_a_stage_that_was_killed_goes_on_in_the_middle(tmp_path):
+    task = write_task(tmp_path, rows(260), **CHOICE)
+    with pytest.raises(StageError, match="killed"):
+        evaluate(task, Failing(3 * 230), partial=tmp_path / "partial")
+    assert len(names(tmp_path / "partial")) == 4
+
+    assert asked(task, tmp_path / "partial") == (60, evaluate(task))
+
+
+def test_a_longer_run_asks_only_what_is_new(task, tmp_path):
+    shorter, longer = (task.model_copy(update={"limit": limit}) for limit in (50, 100))
+    assert asked(shorter, tmp_path / "partial")[0] == 50
+
+    assert asked(longer, tmp_path / "partial") == (50, evaluate(longer))
+
+
+def test_a_shorter_run_takes_a_part_of_what_was_kept(task, tmp_path):
+    evaluate(task, partial=tmp_path / "partial")
+    shorter = task.model_copy(update={"limit": 61})
+
+    assert asked(shorter, tmp_path / "partial") == (0, evaluate(shorter))
+
+
+def test_a_chunk_that_a_limit_cuts_short_is_not_kept(task, tmp_path):
+    cut = task.model_copy(update={"limit": 75})
+
+    assert asked(cut, tmp_path / "partial")[0] == 75
+
+    assert names(tmp_path / "partial") == ["00000000.json"]
+    assert asked(cut, tmp_path / "partial") == (25, evaluate(cut))
+
+
+def test_the_tasks_last_chunk_is_kept_though_it_is_shorter(task, tmp_path):
+    beyond = task.model_copy(update={"limit": 999})
+    asked(beyond, tmp_path / "partial")
+
+    assert "00000100.json" in names(tmp_path / "partial")
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda text: text[: len(text) // 2],
+        lambda text: "",
+        lambda text: "[]",
+        lambda text: text.replace('"value":1.0', '"value":"much"'),
+    ],
+)
+def test_a_file_that_was_not_written_to_its_end_is_written_again(task, tmp_path, spoil):
+    whole = evaluate(task, partial=tmp_path / "partial")
+    file = tmp_path / "partial" / "00000050.json"
+    before = file.read_text()
+    file.write_text(spoil(before))
+
+    assert asked(task, tmp_path / "partial") == (50, whole)
+    assert file.read_text() == before
+
+
+def test_chunks_of_another_seed_are_not_taken(task, tmp_path):
+    evaluate(task, partial=tmp_path / "partial")
+    other = task.model_copy(update={"seed": 7})
+
+    assert asked(other, tmp_path / "partial") == (120, evaluate(other))
+
+
+def test_chunks_of_another_metric_are_not_taken(tmp_path):
+    both = [*metric_list("acc", "mean"), *metric_list("acc_norm", "mean")]
+    task = write_task(tmp_path, rows(60), **CHOICE | {"metric_list": both})
+    evaluate(task, partial=tmp_path / "partial")
+    other = task.model_copy(update={"metric": "acc_norm"})
+
+    assert asked(other, tmp_path / "partial") == (60, evaluate(other))
+
+
+def test_chunks_of_another_cluster_field_are_not_taken(tmp_path):
+    task = write_task(tmp_path, rows(60), **CHOICE)
+    evaluate(task, partial=tmp_path / "partial")
+    other = task.model_copy(update={"cluster": "answer"})
+
+    assert asked(other, tmp_path / "partial") == (60, evaluate(other))
+
+
+def test_chunks_of_documents_that_changed_are_not_taken(tmp_path):
+    documents = rows(120)
+    evaluate(write_task(tmp_path, documents, **CHOICE), partial=tmp_path / "partial")
+    documents[17]["question"] = "the offer 17"
+    changed = write_task(tmp_path, documents, **CHOICE)
+
+    found, evaluation = asked(changed, tmp_path / "partial")
+
+    assert found == 50
+    assert evaluation == evaluate(changed)
+
+
+def test_a_chunk_in_another_ones_place_is_not_taken(task, tmp_path):
+    whole = evaluate(task, partial=tmp_path / "partial")
+    first, second = (tmp_path / "partial" / f"000000{place}.json" for place in ("00", "50"))
+    second.write_text(first.read_text())
+
+    assert asked(task, tmp_path / "partial") == (50, whole)
+
+
+def test_a_task_at_another_path_is_the_same_task(task, tmp_path):
+    evaluate(task, partial=tmp_path / "partial")
+    (tmp_path / "elsewhere").mkdir()
+    moved = write_task(tmp_path / "elsewhere", rows(120), **CHOICE)
+
+    assert asked(moved, tmp_path / "partial")[0] == 0
+
+
+def test_what_a_killed_writer_left_is_no_chunk(task, tmp_path):
+    whole = evaluate(task, partial=tmp_path / "partial")
+    file = tmp_path / "partial" / "00000050.json"
+    file.rename(file.with_name("00000050.json.4711"))
+
+    assert asked(task, tmp_path / "partial") == (50, whole)
+
+
+def test_progress_counts_what_is_read_back(task, tmp_path):
+    heard = []
+    evaluate(task.model_copy(update={"limit": 50}), partial=tmp_path / "partial")
+
+    evaluate(
+        task,
+        partial=tmp_path / "partial",
+        on_progress=lambda done, total: heard.append((done, total)),
+    )
+
+    assert heard == sorted(heard)
+    assert heard[0] == (50, 120)
+    assert {(51, 120), (119, 120), (120, 120)} <= set(heard)
+
+
+def test_generations_are_kept_too(tmp_path):
+    task = write_task(tmp_path, rows(60), metric="exact_match", **WRITTEN)
+    whole = evaluate(task, partial=tmp_path / "partial")
+
+    engine = Roomy()
+    assert evaluate(task, engine, partial=tmp_path / "partial") == whole
+    assert engine.rows == []
+
+
+def test_metrics_that_are_named_when_they_are_computed_are_kept(tmp_path):
+    (tmp_path / "own.py").write_text(
+        "def judge(references, predictions):\n    return {'pass@1': 1.0}\n"
+    )
+    task = write_task(tmp_path, rows(60), metric="pass@1", **WRITTEN)
+    path = tmp_path / "toy.yaml"
+    path.write_text(path.read_text().replace("metric: exact_match", "metric: !function own.judge"))
+
+    whole = evaluate(task, partial=tmp_path / "partial")
+
+    assert whole.is_binary
+    assert evaluate(task, Failing(0), partial=tmp_path / "partial") == whole
+
+
+def test_a_second_run_is_asked_from_the_last_row_to_the_first(task, tmp_path):
+    forwards, backwards = Roomy(), Roomy()
+    lm = GateLM(backwards)
+    lm.is_reversed = True
+
+    again = evaluate_task(lm, task, on_progress=lambda done, total: None)
+
+    assert again == evaluate(task, forwards)
+    assert backwards.rows == forwards.rows[::-1]
+
+
+def test_scores_of_a_model_do_not_depend_on_where_a_run_was_cut(base, tmp_path):
+    task = write_task(tmp_path, rows(70), chat=True, **CHOICE)
+    with opened(open_model(base, [], dtype="float32")) as engine:
+        whole = evaluate(task, engine)
+        evaluate(task.model_copy(update={"limit": 50}), engine, partial=tmp_path / "partial")
+        resumed = evaluate(task, engine, partial=tmp_path / "partial")
+
+    assert resumed.documents == whole.documents
+    for one, other in zip(resumed.samples, whole.samples, strict=True):
+        assert one.request_hash == other.request_hash
+        assert one.loglikelihoods == pytest.approx(other.loglikelihoods, abs=1e-4)
+
+
+def test_a_worker_keeps_chunks_in_the_folder_of_its_job(base, tmp_path):
+    task = write_task(tmp_path, rows(70), **CHOICE)
+    (tmp_path / "out").mkdir()
+    stage = Stage(
+        kind="evaluate", use=Use(name="hf"), inputs={"weights": "w"}, code="c", packages={}
+    )
+    job = Job(
+        stage=stage,
+        label="evaluate base toy",
+        model=str(base),
+        adapters=(),
+        task=task,
+        out=str(tmp_path / "out"),
+        partial=str(tmp_path / "partial" / stage.key),
+    )
+    events = []
+
+    run_in_process(Batch(jobs=(job,), options={}), tmp_path / "log", events.append)
+
+    assert isinstance(events[-1], Done)
+    assert isinstance(events[-2], Progress)
+    assert (events[-2].done, events[-2].total) == (70, 70)
+    assert names(tmp_path / "partial" / stage.key) == ["00000000.json", "00000050.json"]
+    assert len(json.loads((tmp_path / "out" / "evaluation.json").read_text())["samples"]) == 70
