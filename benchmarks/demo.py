@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from gate.presentation import duration, size
-from gate.report_files import read_record
+from gate.reporting.report_files import read_record
 
 RUNS = 5
 GATE = "evalsuites/demo/gate.yaml"

@@ -41,7 +41,7 @@ def write_at_mark(file: Path, name: str, table: str) -> None:
 
 
 def _sections(*, quick: bool) -> dict[str, Callable[[], Iterator[str]]]:
-    repetitions = 100 if quick else 1000
+    repetitions = 100 if quick else 2000
     paths = 2_000 if quick else 100_000
     documents = 1_600 if quick else 12_800
     return {

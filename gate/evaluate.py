@@ -20,7 +20,7 @@ from gate.evaluation_records import Evaluation, Sample
 from gate.terms import Task
 
 if TYPE_CHECKING:
-    from gate.language_models import GateLM
+    from gate.engines.language_models import GateLM
 
 BINARY_METRICS = frozenset(
     {"acc", "acc_norm", "acc_bytes", "acc_mutual_info", "exact_match", "em", "pass@1"}

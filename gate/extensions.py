@@ -42,21 +42,26 @@ class Extension(NamedTuple):
     @property
     def code(self) -> str:
         """The sha256 of the extension's source, with the files of the gate it names in CODE."""
-        own = digest_file(Path(inspect.getfile(self.module)))
+        own, here = digest_file(Path(inspect.getfile(self.module))), Path(__file__).parent
         named = sorted(
-            file
-            for pattern in getattr(self.module, "CODE", ())
-            for file in Path(__file__).parent.glob(pattern)
+            file for pattern in getattr(self.module, "CODE", ()) for file in here.glob(pattern)
         )
         if not named:
             return own
-        return digest_json({"own": own, **{file.name: digest_file(file) for file in named}})
+        return digest_json(
+            {"own": own, **{str(file.relative_to(here)): digest_file(file) for file in named}}
+        )
 
     @property
     def reads(self) -> tuple[str, ...]:
         """The formats it reads, as the module states in READS."""
         stated = getattr(self.module, "READS", "checkpoint")
         return (stated,) if isinstance(stated, str) else tuple(stated)
+
+    @property
+    def compares(self) -> str:
+        """What a comparison is of, as the module states in COMPARES: scores, texts or serving."""
+        return str(getattr(self.module, "COMPARES", "scores"))
 
     def takes(self, parameter: str) -> bool:
         """Whether the function has a parameter of this name."""

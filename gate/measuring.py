@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count, cycle, islice
 
-from gate.engines import Engine, PromptRow
+from gate.engines.interface import Engine, PromptRow
 from gate.errors import StageError
 from gate.provenance import gpu_memory_bytes, peak_memory_bytes
 from gate.serving_records import BatchSpeed, SpeedRun

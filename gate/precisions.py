@@ -6,8 +6,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from gate.engines.hf_models import Device, Dtype, LoadedModel, load_adapted
 from gate.errors import ConfigError, StageError
-from gate.hf_models import Device, Dtype, LoadedModel, load_adapted
 from gate.terms import LocalAdapter
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from lm_eval.api.instance import Instance
 
-from gate.engines import PromptRow, ScoreRow
+from gate.engines.interface import PromptRow, ScoreRow
 from gate.errors import GateError
 from gate.terms import LocalAdapter
 
@@ -53,8 +53,8 @@ def _opened(case):
 def _misnamed(case, adapter):
     """vLLM given some of an adapter's tensors by names that it takes, and has no module for."""
     from gate.backends.vllm import _build_skeleton
-    from gate.vllm_adapters import find_places, read_served
-    from gate.vllm_models import VllmModel, vllm_process
+    from gate.engines.vllm_adapters import find_places, read_served
+    from gate.engines.vllm_models import VllmModel, vllm_process
 
     weights = Path(case["weights"])
     places = find_places(weights, _build_skeleton(weights, trust_remote_code=False))

@@ -10,9 +10,9 @@ from gate.digest import digest_json
 from gate.evaluation_records import Document, Evaluation, Sample
 from gate.jobs import Done, Failed, Progress, Started
 from gate.records import WeightReport
+from gate.running.worker import AUDIT_FILE, EVALUATION_FILE, REPORT_FILE, SPEED_FILE
 from gate.serving_records import BatchSpeed, SpeedRun
 from gate.terms import Task
-from gate.worker import AUDIT_FILE, EVALUATION_FILE, REPORT_FILE, SPEED_FILE
 
 CHOICES = ("red", "green", "blue", "yes")
 

@@ -5,8 +5,8 @@ import json
 from ruamel.yaml import YAML
 from test_language_models import Letters
 
+from gate.engines.language_models import GateLM
 from gate.evaluate import evaluate_task
-from gate.language_models import GateLM
 from gate.terms import Task
 
 CHOICES = {

@@ -10,9 +10,9 @@ from completion_server import CompletionServer, Reply
 from lm_eval.api.instance import Instance
 
 from gate.backends import endpoint, hf
-from gate.engines import PromptRow, ScoreRow
+from gate.engines.interface import PromptRow, ScoreRow
+from gate.engines.language_models import GateLM
 from gate.errors import ConfigError, StageError
-from gate.language_models import GateLM
 
 PAIRS = [
     ("Where is my parcel? It was shipped on Monday.", " late"),

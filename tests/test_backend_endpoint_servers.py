@@ -13,8 +13,8 @@ from lm_eval.api.instance import Instance
 from running_servers import LLAMA_SERVER, free_port, running
 
 from gate.backends import endpoint, hf, llamacpp
+from gate.engines.language_models import GateLM
 from gate.errors import StageError
-from gate.language_models import GateLM
 from gate.terms import LocalAdapter
 
 CONTEXT = "<|im_start|>user\nWhere is my parcel? It was shipped on Monday.<|im_end|>\n"

@@ -10,9 +10,9 @@ from lm_eval.api.instance import Instance
 from safetensors.torch import load_file, save_file
 
 from gate.backends.hf import open_model
-from gate.engines import PromptRow, ScoreRow
+from gate.engines.interface import PromptRow, ScoreRow
+from gate.engines.language_models import GateLM
 from gate.errors import ConfigError, StageError
-from gate.language_models import GateLM
 from gate.terms import LocalAdapter
 
 pytestmark = pytest.mark.filterwarnings(

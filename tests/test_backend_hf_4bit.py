@@ -7,7 +7,7 @@ from four_bits import packed_base
 from safetensors.torch import load_file, save_file
 
 from gate.backends.hf import open_model
-from gate.engines import PromptRow, ScoreRow
+from gate.engines.interface import PromptRow, ScoreRow
 from gate.errors import SourceError
 from gate.nf4 import Nf4Settings, round_trip
 from gate.terms import LocalAdapter

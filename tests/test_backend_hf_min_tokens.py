@@ -6,7 +6,7 @@ import pytest
 from builders import opened
 
 from gate.backends.hf import open_model
-from gate.engines import PromptRow
+from gate.engines.interface import PromptRow
 
 IDS = (5, 9, 31, 40, 12)
 

@@ -9,9 +9,9 @@ from builders import opened, pico_base, smollm2_tokenizer
 from lm_eval.api.instance import Instance
 
 from gate.backends import hf, llamacpp
-from gate.engines import PromptRow
+from gate.engines.interface import PromptRow
+from gate.engines.language_models import GateLM
 from gate.errors import ConfigError, StageError
-from gate.language_models import GateLM
 from gate.terms import LocalAdapter
 
 pytest.importorskip("llama_cpp", reason="needs llama-cpp-python")

@@ -11,13 +11,13 @@ from builders import pico_adapter, pico_base
 from engine_answers import answers_of
 from gates import write_task
 
-from gate.children import run_in_child
 from gate.environments import gate_alone
 from gate.evaluation_records import Evaluation
 from gate.jobs import Batch, Done, Job
 from gate.mergers.stream import merge
+from gate.running.children import run_in_child
+from gate.running.worker import EVALUATION_FILE, run_in_process
 from gate.terms import LocalAdapter, Stage, Task, Use
-from gate.worker import EVALUATION_FILE, run_in_process
 
 pytestmark = [
     pytest.mark.vllm,

@@ -7,10 +7,10 @@ from builders import pico_tokenizer
 from gates import SUITE, FakeWorker, write_gate
 from test_plan import GGUF, plan_of
 
-from gate.calibration import find_overlap, read_calibration, render_calibration
-from gate.config import load_config
+from gate.configuring.config import load_config
 from gate.errors import ConfigError, StageError
-from gate.runner import run_gate
+from gate.quantizing.calibration import find_overlap, read_calibration, render_calibration
+from gate.running.runner import run_gate
 from gate.store import Store
 
 CHAT = {

@@ -6,10 +6,10 @@ from records_builder import build_record
 from test_plan import ADAPTER, BASE
 
 from gate.cli.check_text import describe_checks
-from gate.config import load_config
-from gate.past_runs import PastRun
-from gate.plan import make_plan
-from gate.prospects import prospects, refusals
+from gate.configuring.config import load_config
+from gate.planning.past_runs import PastRun
+from gate.planning.plan import make_plan
+from gate.planning.prospects import prospects, refusals
 from gate.result_records import CheckResult, Estimate, Flips
 
 

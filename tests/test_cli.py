@@ -9,8 +9,8 @@ import sys
 import pytest
 from gates import FakeWorker, write_gate
 
-from gate.config import load_config
-from gate.runner import run_gate
+from gate.configuring.config import load_config
+from gate.running.runner import run_gate
 from gate.store import Store
 
 GOOD = {"base": 90, "adapter": 280, "merged": 280, "rtn": 280}

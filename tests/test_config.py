@@ -3,7 +3,7 @@
 import pytest
 from gates import GATE, SUITE, write_gate
 
-from gate.config import load_config
+from gate.configuring.config import load_config
 from gate.errors import ConfigError
 
 

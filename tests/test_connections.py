@@ -5,7 +5,7 @@ import threading
 import pytest
 from completion_server import CompletionServer, Reply
 
-from gate.connections import Connection, ask_in_order
+from gate.endpoints.connections import Connection, ask_in_order
 from gate.errors import ConfigError, StageError
 
 

@@ -11,8 +11,8 @@ import pytest
 from builders import smollm2_tokenizer
 from ruamel.yaml import YAML
 
-from gate.calibration import find_overlap, read_calibration
 from gate.digest import digest_file
+from gate.quantizing.calibration import find_overlap, read_calibration
 
 DEMO = Path(__file__).parent.parent / "evalsuites" / "demo"
 COUNTS = {

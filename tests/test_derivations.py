@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from gate.comparisons import delta
-from gate.derivations import correction_text, derive, evidence, flip_rate
-from gate.formulas import DOCUMENTATION, formulas_of
+from gate.reporting.derivations import correction_text, derive, evidence, flip_rate
+from gate.reporting.formulas import DOCUMENTATION, formulas_of
 from gate.result_records import CheckResult, Correction, Estimate, Flips, Look
 from gate.stats import clusters, means, proportions, sequential
 from gate.terms import Check, Use

@@ -8,14 +8,14 @@ import pytest
 from builders import opened, pico_adapter, pico_base, smollm2_tokenizer
 
 from gate.backends import hf, llamacpp
-from gate.children import run_in_child
 from gate.distribution_records import Distribution
 from gate.distributions.reading import DISTRIBUTION_FILE, TOKENS_FILE
 from gate.distributions.references import load_reading
-from gate.engines import READ_AT_ONCE, ReadRow
+from gate.engines.interface import READ_AT_ONCE, ReadRow
 from gate.jobs import Batch, Done, Job
+from gate.running.children import run_in_child
+from gate.running.worker import run_in_process
 from gate.terms import LocalAdapter, Reading, Stage, Text, Use
-from gate.worker import run_in_process
 
 pytestmark = pytest.mark.filterwarnings(
     # transformers 5.23 asks itself for a name that it deprecates

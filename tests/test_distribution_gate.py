@@ -7,12 +7,12 @@ import pytest
 from gates import GATE, SUITE, write_gate
 from test_plan import ADAPTER, BASE, GGUF
 
-from gate.config import load_config
+from gate.configuring.config import load_config
 from gate.errors import ConfigError
-from gate.plan import make_plan
-from gate.runner import run_gate
+from gate.planning.plan import make_plan
+from gate.running.runner import run_gate
+from gate.running.worker import run_in_process
 from gate.store import Store
-from gate.worker import run_in_process
 
 pytestmark = pytest.mark.filterwarnings(
     # transformers 5.23 asks itself for a name that it deprecates

@@ -17,7 +17,7 @@ from gate.distributions.reading import (
     compare_candidate,
     keep_reference,
 )
-from gate.engines import READ_AT_ONCE, ReadRow, TopTokens
+from gate.engines.interface import READ_AT_ONCE, ReadRow, TopTokens
 from gate.errors import StageError
 from gate.jobs import Served
 from gate.terms import LocalAdapter, Reading, Text, Use

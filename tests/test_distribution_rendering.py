@@ -8,9 +8,9 @@ from builders import opened, pico_tokenizer
 from gate.backends.hf import open_model
 from gate.distributions.layout import lay_out
 from gate.distributions.rendering import Document, cut_rows, render_texts
+from gate.engines.tokenized import TokenizedText
 from gate.errors import StageError
 from gate.texts import read_texts
-from gate.tokenized import TokenizedText
 
 pytestmark = pytest.mark.filterwarnings(
     # transformers 5.23 asks itself for a name that it deprecates

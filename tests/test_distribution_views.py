@@ -4,7 +4,7 @@ import pytest
 from evidence_builder import build_distribution
 from records_builder import build_record
 
-from gate.distribution_views import distribution_rows
+from gate.reporting.distribution_views import distribution_rows
 
 
 def row(**settings):

@@ -14,12 +14,12 @@ from sample_builder import arms, write_run, written
 from typer.main import get_command
 
 from gate.cli import app
-from gate.config import load_config
+from gate.configuring.config import load_config
+from gate.configuring.suites import shipped_suites
 from gate.digest import digest_json
 from gate.errors import ConfigError
 from gate.evaluation_records import Sample, Score
 from gate.result_records import EXIT_STATUS
-from gate.suites import shipped_suites
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -41,7 +41,7 @@ def test_the_gate_and_suite_of_the_readme_load(tmp_path):
 
 
 def test_the_artifact_name_of_the_readme_is_the_one_that_is_made(tmp_path):
-    from gate.plan import artifact_name
+    from gate.planning.plan import artifact_name
 
     gate, suite = blocks("yaml")
     (tmp_path / "gate.yaml").write_text(gate)
@@ -143,7 +143,7 @@ def test_the_readme_counts_what_the_conformance_test_covers():
 
 
 def test_the_gate_of_two_adapters_loads():
-    from gate.resolution import resolve_checks
+    from gate.planning.resolution import resolve_checks
 
     config = load_config(shipped_suites() / "demo" / "two_adapters" / "gate.yaml")
     references = {one.name for one in resolve_checks(config).references}
@@ -226,6 +226,6 @@ def test_every_table_of_the_verdicts_has_been_written():
 
 
 def test_reports_name_the_page_that_explains_verdicts():
-    from gate.formulas import DOCUMENTATION
+    from gate.reporting.formulas import DOCUMENTATION
 
     assert (ROOT / DOCUMENTATION).read_text(encoding="utf-8") == VERDICTS

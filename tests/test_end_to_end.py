@@ -13,9 +13,9 @@ import pytest
 from builders import pico_adapter, pico_base, pico_trained_adapter, smollm2_tokenizer
 from gates import CHOICES
 
-from gate.config import load_config
+from gate.configuring.config import load_config
 from gate.errors import ConfigError, GateError
-from gate.runner import run_gate
+from gate.running.runner import run_gate
 from gate.store import Store
 
 SUBJECTS = ("lost", "late", "broken", "urgent")

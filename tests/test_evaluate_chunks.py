@@ -7,12 +7,12 @@ from builders import opened
 from task_builder import CHOICE, WRITTEN, Roomy, evaluate, metric_list, rows, write_task
 
 from gate.backends.hf import open_model
+from gate.engines.language_models import GateLM
 from gate.errors import StageError
 from gate.evaluate import CHUNK, evaluate_task
 from gate.jobs import Batch, Done, Job, Progress
-from gate.language_models import GateLM
+from gate.running.worker import run_in_process
 from gate.terms import Stage, Use
-from gate.worker import run_in_process
 
 
 class Failing(Roomy):

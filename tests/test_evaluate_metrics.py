@@ -11,9 +11,9 @@ from task_builder import CHOICES, GENERATION, WRITTEN, Roomy, evaluate, metric_l
 from task_builder import write_task as write
 
 from gate.aggregates import value_of
+from gate.engines.language_models import GateLM
 from gate.errors import ConfigError, StageError
 from gate.evaluation_records import Evaluation, Score
-from gate.language_models import GateLM
 
 ROLLING = {
     "output_type": "loglikelihood_rolling",

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gate.report_files import read_record, render
+from gate.reporting.report_files import read_record, render
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "reports").glob("example-*"))
 RENDERED = {"report.html": "html", "summary.md": "markdown", "junit.xml": "junit"}

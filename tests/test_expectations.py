@@ -2,8 +2,8 @@
 
 import pytest
 
-from gate.expectations import expect
-from gate.spreads import Spread
+from gate.planning.expectations import expect
+from gate.planning.spreads import Spread
 from gate.terms import Check, Use
 
 

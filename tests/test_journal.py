@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from gate.engines import Likelihood, PromptRow, ScoreRow
+from gate.endpoints.journal import Identity, Journaled
+from gate.engines.interface import Likelihood, PromptRow, ScoreRow
 from gate.errors import StageError
-from gate.journal import Identity, Journaled
 
 SCORES = [ScoreRow((1, 2), ((3,), (4,))), ScoreRow((5,), ((6,),))]
 PROMPTS = [PromptRow((1, 2), ("end",), 4), PromptRow((7,), (), 4)]

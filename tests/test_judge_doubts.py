@@ -7,12 +7,12 @@ from judged_pairs import both
 from pydantic import ValidationError
 from test_judge import TASK, arms, changed, corpus, judged, make_check, make_score
 
+from gate.configuring.written_suite import WrittenCheck
 from gate.distribution_records import Distribution, DocumentDivergence
 from gate.evaluation_records import Sample
 from gate.judging.judge import judge
 from gate.stats import sample_size
 from gate.terms import Check, ResolvedCheck, Use
-from gate.written_suite import WrittenCheck
 
 CHECK = make_check(at_least=-0.02)
 

@@ -6,7 +6,7 @@ import os
 import pytest
 from lm_eval.api.instance import Instance
 
-from gate.engines import (
+from gate.engines.interface import (
     Likelihood,
     ScoreRow,
     has_stopped,
@@ -14,8 +14,8 @@ from gate.engines import (
     score_batches,
     shared_length,
 )
+from gate.engines.language_models import GateLM
 from gate.errors import ConfigError, StageError
-from gate.language_models import GateLM
 
 
 class Letters:

@@ -6,10 +6,10 @@ import pytest
 from builders import pico_base, pico_tokenizer
 from completion_server import CompletionServer, Reply
 
-from gate.connections import Connection
+from gate.endpoints.connections import Connection
+from gate.endpoints.likeness import check_template, check_tokenizer
+from gate.engines.tokenized import TokenizedText
 from gate.errors import StageError
-from gate.likeness import check_template, check_tokenizer
-from gate.tokenized import TokenizedText
 
 DIALECTS = ["vllm", "openai", "llama-server", "llama-cpp-python"]
 OTHER = "{% for message in messages %}[{{ message['content'] }}]{% endfor %}"

@@ -8,7 +8,7 @@ import pytest
 from builders import opened, pico_base
 
 from gate.backends.hf import open_model
-from gate.engines import PromptRow
+from gate.engines.interface import PromptRow
 from gate.errors import StageError
 from gate.measuring import measure_speed
 from gate.provenance import _held_by, peak_memory_bytes

@@ -4,11 +4,11 @@ import pytest
 from gates import SUITE, FakeWorker, write_gate
 from test_judge import TASK, arms, corpus, make_check, make_score
 
-from gate.config import load_config
+from gate.configuring.config import load_config
 from gate.judging.judge import judge
 from gate.judging.noise import Noise, noise_floor
 from gate.judging.pairing import Pair
-from gate.runner import run_gate
+from gate.running.runner import run_gate
 from gate.store import Store
 
 GOOD = {"base": 90, "adapter": 280, "merged": 280, "rtn": 280}

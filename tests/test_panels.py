@@ -3,8 +3,8 @@
 import pytest
 from evidence_builder import LOOKS, SLICES, build_evidence
 
-from gate.panels import draw_looks, draw_panels, draw_slices
 from gate.renderers import html
+from gate.reporting.panels import draw_looks, draw_panels, draw_slices
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from records_builder import build_record
 
-from gate.past_runs import last_release, past_runs
+from gate.planning.past_runs import last_release, past_runs
 from gate.policy import policy_of
 from gate.terms import Adapter
 

@@ -3,9 +3,9 @@
 import pytest
 from gates import GATE, SUITE, write_gate
 
-from gate.config import load_config
+from gate.configuring.config import load_config
 from gate.errors import ConfigError
-from gate.plan import artifact_name, make_plan
+from gate.planning.plan import artifact_name, make_plan
 from gate.terms import Source
 
 BASE = Source(given="base", path="/base", digest="b0")

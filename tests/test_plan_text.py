@@ -4,9 +4,9 @@ import pytest
 from gates import SUITE, write_gate
 
 from gate.cli.plan_text import describe
-from gate.config import load_config
+from gate.configuring.config import load_config
+from gate.planning.todo import locate_sources, look_up
 from gate.store import Store
-from gate.todo import locate_sources, look_up
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ import pytest
 from records_builder import build_record
 from serving_builder import build_run, build_serving, build_servings
 
-from gate import plots
-from gate.plots import BOTTOM, LEFT, RIGHT, TOP, draw_plots
+from gate.reporting import plots
+from gate.reporting.plots import BOTTOM, LEFT, RIGHT, TOP, draw_plots
 
 
 @pytest.fixture(scope="module")

@@ -2,11 +2,11 @@
 
 from textwrap import dedent
 
+from gate.configuring.written_suite import WrittenSuite
+from gate.configuring.yaml_files import read_yaml
 from gate.lineage_records import PolicyChange
 from gate.policy import policy_digest, policy_of
 from gate.terms import Check, Use
-from gate.written_suite import WrittenSuite
-from gate.yaml_files import read_yaml
 
 
 def check(margin=0.02, **fields):

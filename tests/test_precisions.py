@@ -6,8 +6,8 @@ from builders import pico_base, pico_tokenizer
 from four_bits import packed_base
 from safetensors.torch import load_file, save_file
 
+from gate.engines.hf_models import load_adapted
 from gate.errors import ConfigError, StageError
-from gate.hf_models import load_adapted
 from gate.nf4 import Nf4Settings, round_trip
 from gate.precisions import closest_precision
 from gate.terms import LocalAdapter

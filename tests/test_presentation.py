@@ -21,9 +21,9 @@ from gate.presentation import (
     size,
     unit_label,
 )
+from gate.reporting.views import changes, not_passed
 from gate.result_records import CheckResult, Estimate
 from gate.terms import Check, Use
-from gate.views import changes, not_passed
 
 SHARE = "share of documents"
 

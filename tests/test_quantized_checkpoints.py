@@ -16,10 +16,10 @@ from gate.auditing.artifacts import audit_artifact
 from gate.backends.hf import open_model
 from gate.checkpoints import measure, read_headers
 from gate.digest import digest_tree
-from gate.engines import PromptRow, ScoreRow
+from gate.engines.interface import PromptRow, ScoreRow
 from gate.errors import SourceError, StageError
 from gate.mergers import peft
-from gate.quantized_checkpoints import write_quantized
+from gate.quantizing.quantized_checkpoints import write_quantized
 from gate.terms import LocalAdapter, Use
 
 IDS = (5, 9, 31, 40, 12, 7, 99, 150, 3)

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from test_backend_hf_4bit import gpt2_base
 
 from gate.backends.hf import open_model
-from gate.engines import ScoreRow
+from gate.engines.interface import ScoreRow
 from gate.errors import ConfigError, SourceError, StageError
 from gate.nf4 import find_packed, unpack
 from gate.quantizers import bitsandbytes

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from gate.auditing.quantized import audit_quantized
 from gate.digest import digest_tree
-from gate.engines import ScoreRow
+from gate.engines.interface import ScoreRow
 from gate.errors import ConfigError
 from gate.mergers import peft
 from gate.quantizers import gguf
@@ -65,7 +65,7 @@ def world(tmp_path_factory):
 @pytest.fixture(scope="module")
 def weights(world):
     """{tensor: (its numbers, how much its columns matter)}, of the merged model."""
-    from gate.importance import measure_importance
+    from gate.quantizing.importance import measure_importance
 
     gguf.quantize(world.merged, world.root / "f32", type="F32")
     file = next((world.root / "f32").glob("*.gguf"))

@@ -12,11 +12,11 @@ from builders import CHAT_TEMPLATE, pico_base, pico_tokenizer
 from safetensors.torch import load_file, save_file
 from tokenizers.processors import TemplateProcessing
 
-from gate.calibration import CalibrationInput
-from gate.compression import Limits, tokenize
 from gate.errors import ConfigError, SourceError, StageError
 from gate.extensions import check_parameters, find
 from gate.quantizers.llmcompressor import quantize
+from gate.quantizing.calibration import CalibrationInput
+from gate.quantizing.compression import Limits, tokenize
 from gate.terms import Use
 
 Q = "model.layers.0.mlp.down_proj.weight"

@@ -14,11 +14,11 @@ from safetensors.torch import load_file, save_file
 from gate.auditing.artifacts import audit_artifact
 from gate.auditing.quantized import audit_quantized
 from gate.checkpoints import read_headers
-from gate.children import run_in_child
 from gate.digest import digest_tree
 from gate.jobs import Batch, Done, Job
 from gate.mergers import peft
 from gate.records import WeightReport
+from gate.running.children import run_in_child
 from gate.terms import LocalAdapter, Stage, Use
 
 pytestmark = pytest.mark.llmcompressor

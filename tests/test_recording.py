@@ -5,11 +5,11 @@ import json
 import pytest
 from gates import SUITE, FakeWorker, write_gate
 
-from gate.config import load_config
+from gate.configuring.config import load_config
 from gate.errors import ConfigError
 from gate.evaluation_records import Evaluation
 from gate.renderers.text import render
-from gate.runner import Watcher, run_gate
+from gate.running.runner import Watcher, run_gate
 from gate.store import Store
 
 GOOD = {"base": 90, "adapter": 280, "merged": 280, "rtn": 280}

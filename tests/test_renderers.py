@@ -10,10 +10,10 @@ import pytest
 from records_builder import HOSTILE, build_record
 
 from gate import extensions
-from gate.document_views import MOST_CHANGES
 from gate.presentation import anchor
 from gate.records import Record
 from gate.renderers import html, junit, markdown, text
+from gate.reporting.document_views import MOST_CHANGES
 
 RENDERERS = ("html", "junit", "markdown", "text")
 

@@ -8,10 +8,10 @@ from evidence_builder import build_distribution, build_evidence
 from records_builder import HOSTILE, build_record
 from test_renderers import Page
 
-from gate import plots
 from gate.records import Record
 from gate.renderers import html, junit, markdown, text
-from gate.sequential_views import saved_text
+from gate.reporting import plots
+from gate.reporting.sequential_views import saved_text
 
 READABLE = [html, markdown, text]
 NAMES = ["html", "markdown", "text"]

@@ -3,9 +3,9 @@
 import pytest
 from gates import SUITE, FakeWorker, write_gate
 
-from gate.config import load_config
-from gate.report_files import render
-from gate.runner import run_gate
+from gate.configuring.config import load_config
+from gate.reporting.report_files import render
+from gate.running.runner import run_gate
 from gate.store import Store
 
 RIGHT = {"base": 90, "adapter": 280, "merged": 280, "rtn": 280}

@@ -7,11 +7,11 @@ import pytest
 from records_builder import HOSTILE, build_record
 from serving_builder import build_run, build_serving, build_servings
 
-from gate import plots
 from gate.comparisons import size, speed
-from gate.panels import draw_panels
 from gate.records import Record
 from gate.renderers import html, junit, markdown, text
+from gate.reporting import plots
+from gate.reporting.panels import draw_panels
 from gate.result_records import CheckResult
 from gate.terms import Check, Use
 

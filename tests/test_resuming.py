@@ -6,12 +6,12 @@ import pytest
 from builders import pico_base, pico_trained_adapter
 from gates import CHOICES, write_gate
 
-from gate.children import run_in_child
 from gate.cli.store import prune
-from gate.config import load_config
-from gate.runner import run_gate
+from gate.configuring.config import load_config
+from gate.running.children import run_in_child
+from gate.running.runner import run_gate
+from gate.running.worker import run_in_process
 from gate.store import Store
-from gate.worker import run_in_process
 
 GATE = """\
 release: v1

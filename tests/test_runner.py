@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from gates import GATE, SUITE, FakeWorker, write_gate, write_task
 
-from gate.config import load_config
+from gate.configuring.config import load_config
 from gate.errors import ConfigError, RecordError
-from gate.report_files import read_record, write_reports
-from gate.runner import run_gate
+from gate.reporting.report_files import read_record, write_reports
+from gate.running.runner import run_gate
 from gate.store import Store
 
 GOOD = {"base": 90, "adapter": 280, "merged": 280, "rtn": 280}

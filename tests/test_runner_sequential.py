@@ -7,10 +7,10 @@ from gates import GATE, SUITE, FakeWorker, write_gate, write_task
 
 from gate.cli.plan_text import describe
 from gate.cli.progress import PlainLines, watch
-from gate.config import load_config
-from gate.runner import run_gate
+from gate.configuring.config import load_config
+from gate.planning.todo import locate_sources, look_up
+from gate.running.runner import run_gate
 from gate.store import Store
-from gate.todo import locate_sources, look_up
 
 DOCUMENTS = 800
 GOOD = {"base": 200, "adapter": 760, "merged": 760, "rtn": 760, "broken": 760}

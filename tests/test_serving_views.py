@@ -4,7 +4,7 @@ import pytest
 from records_builder import build_record
 from serving_builder import build_run, build_serving, build_servings
 
-from gate.serving_views import (
+from gate.reporting.serving_views import (
     Kept,
     Point,
     efficient_front,

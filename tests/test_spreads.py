@@ -3,9 +3,9 @@
 import pytest
 from records_builder import build_record
 
-from gate.past_runs import PastRun
+from gate.planning.past_runs import PastRun
+from gate.planning.spreads import spread_of
 from gate.result_records import CheckResult, Estimate, Flips, NoiseFloor
-from gate.spreads import spread_of
 from gate.terms import Check, ResolvedCheck, Use, Variant
 
 HF, LLAMA = Use(name="hf"), Use(name="llamacpp")

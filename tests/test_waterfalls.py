@@ -5,8 +5,8 @@ from itertools import pairwise
 import pytest
 from evidence_builder import build_evidence
 
-from gate.lineage_views import NO_STEP, lineage_table
-from gate.waterfalls import LEFT, RIGHT, draw_waterfalls
+from gate.reporting.lineage_views import NO_STEP, lineage_table
+from gate.reporting.waterfalls import LEFT, RIGHT, draw_waterfalls
 
 
 @pytest.fixture(scope="module")

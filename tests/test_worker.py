@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from gate.children import run_in_child
 from gate.jobs import Batch, Done, Failed, Job, Started
+from gate.running.children import run_in_child
+from gate.running.worker import run_in_process
 from gate.terms import LocalAdapter, Stage, Use
-from gate.worker import run_in_process
 
 CHILD_THAT_DIES = """\
 import os, signal, sys
@@ -120,7 +120,7 @@ def test_an_interrupt_stops_the_child(tmp_path):
 
 def test_a_child_does_not_outlive_its_parent(tmp_path):
     child = subprocess.Popen(
-        [sys.executable, "-m", "gate.worker"],
+        [sys.executable, "-m", "gate.running.worker"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -167,6 +167,6 @@ def test_a_batch_runs_in_the_interpreter_it_names_with_this_gate_alone(tmp_path)
     batch = make_batch(tmp_path, use=Use(name="peft")).model_copy(update={"python": str(other)})
     run_in_child(batch, tmp_path / "log", lambda event: None)
     folder, *arguments = log.read_text().split("|")
-    assert arguments == ["-m", "gate.worker"]
+    assert arguments == ["-m", "gate.running.worker"]
     assert os.listdir(folder) == ["gate"]
-    assert (Path(folder) / "gate" / "worker.py").is_file()
+    assert (Path(folder) / "gate" / "running" / "worker.py").is_file()

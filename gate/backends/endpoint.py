@@ -6,17 +6,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gate.connections import Connection
 from gate.digest import digest_json
+from gate.endpoints.connections import Connection
+from gate.endpoints.journal import Journaled
+from gate.endpoints.served_engines import ServedEngine
+from gate.endpoints.servers import describe
+from gate.endpoints.vocabularies import LocalVocabulary, read_checkpoint
 from gate.errors import ConfigError, StageError
-from gate.journal import Journaled
-from gate.served_engines import ServedEngine
-from gate.servers import describe
 from gate.terms import LocalAdapter
-from gate.vocabularies import LocalVocabulary, read_checkpoint
 
 if TYPE_CHECKING:
-    from gate.language_models import GateLM
+    from gate.engines.language_models import GateLM
 
 READS = ("checkpoint", "gguf", "compressed-tensors", "bitsandbytes", "torchao")
 """What may be deployed: the local directory gives the tokenizer and the chat template."""
@@ -25,15 +25,15 @@ PACKAGES = ("transformers", "tokenizers", "jinja2", "llama-cpp-python", "lm-eval
 """Distributions whose versions can change the prompts; the server's own is asked of it."""
 
 CODE = (
-    "completion_answers.py",
-    "completions.py",
-    "connections.py",
-    "journal.py",
-    "likeness.py",
-    "served_engines.py",
-    "servers.py",
-    "tokenized.py",
-    "vocabularies.py",
+    "endpoints/completion_answers.py",
+    "endpoints/completions.py",
+    "endpoints/connections.py",
+    "endpoints/journal.py",
+    "endpoints/likeness.py",
+    "endpoints/served_engines.py",
+    "endpoints/servers.py",
+    "engines/tokenized.py",
+    "endpoints/vocabularies.py",
 )
 """Files of the gate that decide what is asked, and how the answers are read."""
 
@@ -76,7 +76,7 @@ def open_model(
         ConfigError: the URL is not one, the key is not set, or the server has no such model.
         StageError: the server cannot be asked, or its tokenizer or chat template is another.
     """
-    from gate.language_models import GateLM
+    from gate.engines.language_models import GateLM
 
     key = None if api_key_variable is None else _read_key(api_key_variable)
     connection = Connection(
@@ -123,7 +123,7 @@ def _open_local(
     if len(files) != 1:
         raise StageError(f"{weights} holds {len(files)} .gguf files, not one")
     from gate.backends.llamacpp import LlamaEngine
-    from gate.llama_models import LlamaModel
+    from gate.engines.llama_models import LlamaModel
 
     model = LlamaModel(files[0], max_sequences=1, threads=1, vocabulary_only=True)
     try:

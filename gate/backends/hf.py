@@ -12,7 +12,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from gate.engines import (
+from gate.engines.hf_models import Device, Dtype, load_adapted
+from gate.engines.interface import (
     LINES_AT_ONCE,
     READ_AT_ONCE,
     Likelihood,
@@ -26,13 +27,12 @@ from gate.engines import (
     score_batches,
     shared_length,
 )
+from gate.engines.tokenized import TokenizedText, end_token_ids
 from gate.errors import StageError
-from gate.hf_models import Device, Dtype, load_adapted
 from gate.terms import LocalAdapter
-from gate.tokenized import TokenizedText, end_token_ids
 
 if TYPE_CHECKING:
-    from gate.language_models import GateLM
+    from gate.engines.language_models import GateLM
 
 READS = ("checkpoint", "bitsandbytes", "torchao", "compressed-tensors")
 """What the backend opens."""
@@ -91,7 +91,7 @@ def open_model(
         import torch  # noqa: F401 - its threads are set up when it is imported
     from transformers.utils import logging
 
-    from gate.language_models import GateLM
+    from gate.engines.language_models import GateLM
 
     logging.disable_progress_bar()
     loaded = load_adapted(

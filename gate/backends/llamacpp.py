@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gate.engines import (
+from gate.engines.interface import (
     LINES_AT_ONCE,
     READ_AT_ONCE,
     Likelihood,
@@ -19,12 +19,12 @@ from gate.engines import (
     score_batches,
     shared_length,
 )
+from gate.engines.llama_models import LlamaModel, Token
 from gate.errors import ConfigError, StageError
-from gate.llama_models import LlamaModel, Token
 from gate.terms import LocalAdapter
 
 if TYPE_CHECKING:
-    from gate.language_models import GateLM
+    from gate.engines.language_models import GateLM
 
 READS = "gguf"
 """What the backend opens."""
@@ -63,7 +63,7 @@ def open_model(
         ConfigError: adapters are given.
         StageError: llama.cpp is not installed, or cannot load the file.
     """
-    from gate.language_models import GateLM
+    from gate.engines.language_models import GateLM
 
     if adapters:
         raise ConfigError(

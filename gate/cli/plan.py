@@ -33,10 +33,10 @@ def plan(
     No model is loaded and no stage is run.
     """
     from gate.cli.plan_text import describe
-    from gate.config import load_config
-    from gate.past_runs import past_runs
+    from gate.configuring.config import load_config
+    from gate.planning.past_runs import past_runs
+    from gate.planning.todo import locate_sources, look_up
     from gate.store import Store
-    from gate.todo import locate_sources, look_up
 
     loaded = load_config(config)
     place = Store(store)

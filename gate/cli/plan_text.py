@@ -3,13 +3,13 @@
 from collections.abc import Iterator, Sequence
 
 from gate.cli.check_text import describe_checks
-from gate.config import GateConfig
+from gate.configuring.config import GateConfig
 from gate.judging.looks import look_sizes
-from gate.past_runs import PastRun
-from gate.prospects import prospects
+from gate.planning.past_runs import PastRun
+from gate.planning.prospects import prospects
+from gate.planning.todo import Sources, Todo
 from gate.store import Store
 from gate.terms import Task
-from gate.todo import Sources, Todo
 
 
 def describe(

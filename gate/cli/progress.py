@@ -21,10 +21,10 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from gate.filling import Watcher
 from gate.jobs import Done, Event, Failed, Progress, Started
-from gate.stages import PlannedStage
-from gate.todo import Todo
+from gate.planning.stages import PlannedStage
+from gate.planning.todo import Todo
+from gate.running.filling import Watcher
 
 _PLAIN_SECONDS = 15.0
 

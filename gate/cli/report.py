@@ -16,7 +16,7 @@ def report(
     ] = None,
 ) -> None:
     """Render report.html, summary.md and junit.xml of a record again."""
-    from gate.report_files import read_record, render, write_reports
+    from gate.reporting.report_files import read_record, render, write_reports
 
     read = read_record(record)
     directory = out or (record if record.is_dir() else record.parent)

@@ -26,10 +26,10 @@ def run(
     is asked look by look, until each check is decided.
     """
     from gate.cli.progress import watch
-    from gate.config import load_config
-    from gate.report_files import render
+    from gate.configuring.config import load_config
+    from gate.reporting.report_files import render
     from gate.result_records import EXIT_STATUS
-    from gate.runner import run_gate
+    from gate.running.runner import run_gate
     from gate.store import Store
 
     with watch(sys.stderr) as watcher:

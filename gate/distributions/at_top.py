@@ -26,7 +26,7 @@ from gate.distributions.layout import Chunk, Layout, OnProgress, chosen_of, lay_
 from gate.distributions.references import ReferenceReading, check_tokens, tops_of, within
 from gate.distributions.rendering import Rendered
 from gate.distributions.worst import WorstPlaces
-from gate.engines import ReadingEngine, TopTokens
+from gate.engines.interface import ReadingEngine, TopTokens
 from gate.errors import StageError
 
 

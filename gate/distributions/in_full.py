@@ -18,7 +18,7 @@ from gate.distributions.layout import Layout, OnProgress, at_text, lay_out, read
 from gate.distributions.references import check_tokens
 from gate.distributions.rendering import Rendered
 from gate.distributions.worst import WorstPlaces
-from gate.engines import ReadingEngine, TopTokens
+from gate.engines.interface import ReadingEngine, TopTokens
 from gate.errors import StageError
 
 _SHOWN_FROM = 64  # tokens of the reference of which the worst places show some

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gate.distributions.rendering import Document, cut_rows
-from gate.engines import NextTokens, ReadingEngine, ReadRow, TopTokens
+from gate.engines.interface import NextTokens, ReadingEngine, ReadRow, TopTokens
 from gate.errors import StageError
 
 OnProgress = Callable[[int, int], None]

@@ -9,7 +9,7 @@ from gate.distributions.in_full import compare_in_full
 from gate.distributions.layout import OnProgress
 from gate.distributions.references import load_reading, read_reference
 from gate.distributions.rendering import render_texts
-from gate.engines import Engine, ReadingEngine
+from gate.engines.interface import Engine, ReadingEngine
 from gate.errors import StageError
 from gate.terms import Reading, Text
 from gate.texts import WrittenText, read_texts

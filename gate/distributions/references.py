@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from gate.distributions.divergence import Tops, rest_of, top_of
 from gate.distributions.layout import Chunk, OnProgress, chosen_of, lay_out, read_places
 from gate.distributions.rendering import Rendered
-from gate.engines import ReadingEngine, TopTokens
+from gate.engines.interface import ReadingEngine, TopTokens
 from gate.errors import StageError
 
 _SAMPLED = 64

@@ -5,7 +5,7 @@ from itertools import takewhile
 from typing import NamedTuple
 
 from gate.digest import digest_json
-from gate.engines import Engine, ReadRow
+from gate.engines.interface import Engine, ReadRow
 from gate.errors import StageError
 from gate.texts import WrittenText
 

@@ -9,7 +9,7 @@ from gate.distribution_records import Guess, WorstToken
 from gate.distributions.divergence import Logs, Tops
 from gate.distributions.layout import Layout
 from gate.distributions.rendering import Rendered
-from gate.engines import Engine
+from gate.engines.interface import Engine
 
 _CONTEXT_CHARACTERS = 200
 _CONTEXT_TOKENS = 200

@@ -10,6 +10,7 @@ from gate.audit_records import ArtifactAudit
 from gate.distribution_records import Distribution
 from gate.errors import GateError
 from gate.evaluation_records import Corpus, Score
+from gate.extensions import find
 from gate.judging.cases import Case, Moment, measure
 from gate.judging.correcting import Decided, correct
 from gate.judging.deciding import Decision, Strictness, decide
@@ -126,7 +127,7 @@ def verdict_of(
     verdicts += [_VERDICTS[result.outcome] for result in blocking]
     reasons = [reason for verdict, reason in about_weights if verdict != "promote"]
     reasons += [_reason(result) for result in blocking if result.outcome != "pass"]
-    if not any(result.variant == variant and result.task for result in blocking):
+    if not any(result.variant == variant and _is_of_answers(result) for result in blocking):
         verdicts.append("inconclusive")
         reasons.append(f"no blocking check was made of the answers of {variant}")
     warnings = [
@@ -154,6 +155,11 @@ def _finding_of(one: ArtifactAudit) -> tuple[Verdict, str]:
 def verdict_of_run(verdicts: Sequence[VariantVerdict]) -> Verdict:
     """The worst verdict of those that are to ship; inconclusive where nothing is."""
     return _worst([one.verdict for one in verdicts]) if verdicts else "inconclusive"
+
+
+def _is_of_answers(result: CheckResult) -> bool:
+    """Whether a check is of the answers to a task, and not of texts or of what serving costs."""
+    return find("comparisons", result.check.compare.name).compares == "scores"
 
 
 def _worst(verdicts: Sequence[Verdict]) -> Verdict:

@@ -62,7 +62,7 @@ class Opener:
             Unasked: a sequential check of a slice that none of the first documents is in.
         """
         comparison = find("comparisons", resolved.check.compare.name)
-        kind = comparison.constant("COMPARES", "scores")
+        kind = comparison.compares
         if kind == "scores":
             return self._case(resolved, comparison)
         arms = self._serving(resolved) if kind == "serving" else self._distribution(resolved)

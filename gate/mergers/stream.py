@@ -7,7 +7,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal, NamedTuple, get_args
 
-from gate.calibration import read_rendered
 from gate.checkpoints import (
     check_code,
     copy_sidecars,
@@ -16,8 +15,8 @@ from gate.checkpoints import (
     read_headers,
     read_json,
 )
+from gate.engines.hf_models import is_packed
 from gate.errors import ConfigError, StageError
-from gate.hf_models import is_packed
 from gate.merging.adapter_files import (
     check_finite,
     check_mergeable,
@@ -39,6 +38,7 @@ from gate.merging.surviving import kept_shares, losses
 from gate.merging.works import Device, Works
 from gate.merging.writing import write_shards
 from gate.precisions import closest_precision
+from gate.quantizing.calibration import read_rendered
 from gate.records import WeightReport
 from gate.terms import LocalAdapter
 
@@ -49,13 +49,13 @@ CODE = (
     "mergers/peft.py",
     "adapters.py",
     "checkpoints.py",
-    "hf_models.py",
+    "engines/hf_models.py",
     "nf4.py",
     "precisions.py",
     "tensors.py",
-    "calibration.py",
+    "quantizing/calibration.py",
     "texts.py",
-    "tokenized.py",
+    "engines/tokenized.py",
 )
 
 Dtype = Literal["auto", "bfloat16", "float16", "float32"]

@@ -6,12 +6,12 @@ from typing import Any, Literal
 
 from gate.checkpoints import read_headers
 from gate.errors import ConfigError, StageError
-from gate.quantized_checkpoints import write_quantized
+from gate.quantizing.quantized_checkpoints import write_quantized
 from gate.records import WeightReport
 from gate.tensors import dtype_of
 
 PACKAGES = ("bitsandbytes", "torch", "transformers", "safetensors")
-CODE = ("quantized_checkpoints.py",)
+CODE = ("quantizing/quantized_checkpoints.py",)
 READS = "checkpoint"
 WRITES = "bitsandbytes"
 ENGINE = ("bitsandbytes",)

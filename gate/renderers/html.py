@@ -7,21 +7,21 @@ import re
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from gate import (
+from gate import presentation
+from gate.records import Record
+from gate.reporting import (
     derivations,
     distribution_views,
     lineage_views,
     panels,
     plots,
-    presentation,
     sequential_views,
     serving_views,
     views,
     waterfalls,
 )
-from gate.document_views import task_changes
-from gate.formulas import DOCUMENTATION
-from gate.records import Record
+from gate.reporting.document_views import task_changes
+from gate.reporting.formulas import DOCUMENTATION
 
 
 def render(record: Record) -> str:

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Iterator
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-from gate.derivations import derive, evidence
 from gate.presentation import (
     MISSING,
     OUTCOME_WORDS,
@@ -18,9 +17,10 @@ from gate.presentation import (
     rule_text,
 )
 from gate.records import Record
+from gate.reporting.derivations import derive, evidence
+from gate.reporting.views import policy_lines, tally, weights_views
 from gate.result_records import CheckResult, Verdict
 from gate.serving_records import BatchKind, SpeedMeasure
-from gate.views import policy_lines, tally, weights_views
 
 _FIRMNESS = ("tolerance", "needed")
 _SPEEDS: tuple[tuple[str, SpeedMeasure, BatchKind], ...] = (

@@ -3,15 +3,6 @@
 import re
 from collections.abc import Iterable, Sequence
 
-from gate.derivations import evidence
-from gate.evidence_tables import (
-    Table,
-    decisions_table,
-    distributions_table,
-    lineages_table,
-    policy_table,
-    slices_table,
-)
 from gate.presentation import (
     MISSING,
     VERDICT_SENTENCES,
@@ -26,11 +17,18 @@ from gate.presentation import (
     task_text,
 )
 from gate.records import Record
-from gate.result_records import CheckResult, Outcome, Verdict
-from gate.sequential_views import saved_text
-from gate.serving_views import Cell, serving_table
-from gate.terms import Variant
-from gate.views import (
+from gate.reporting.derivations import evidence
+from gate.reporting.evidence_tables import (
+    Table,
+    decisions_table,
+    distributions_table,
+    lineages_table,
+    policy_table,
+    slices_table,
+)
+from gate.reporting.sequential_views import saved_text
+from gate.reporting.serving_views import Cell, serving_table
+from gate.reporting.views import (
     artifact_of,
     noise_rows,
     not_passed,
@@ -38,6 +36,8 @@ from gate.views import (
     tally,
     weights_views,
 )
+from gate.result_records import CheckResult, Outcome, Verdict
+from gate.terms import Variant
 
 MOST_CHARACTERS = 65_536
 """What a comment on GitHub holds."""

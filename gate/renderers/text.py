@@ -3,9 +3,6 @@
 import textwrap
 from collections.abc import Iterable
 
-from gate.derivations import evidence
-from gate.distribution_views import distribution_rows
-from gate.lineage_views import lineage_table
 from gate.presentation import (
     MISSING,
     OUTCOME_WORDS,
@@ -19,10 +16,12 @@ from gate.presentation import (
     task_text,
 )
 from gate.records import Record
-from gate.result_records import CheckResult
-from gate.sequential_views import saved_text
-from gate.serving_views import serving_table
-from gate.views import (
+from gate.reporting.derivations import evidence
+from gate.reporting.distribution_views import distribution_rows
+from gate.reporting.lineage_views import lineage_table
+from gate.reporting.sequential_views import saved_text
+from gate.reporting.serving_views import serving_table
+from gate.reporting.views import (
     artifact_of,
     collapsed_slices,
     not_passed,
@@ -31,6 +30,7 @@ from gate.views import (
     tally,
     weights_views,
 )
+from gate.result_records import CheckResult
 
 COLUMNS = 100
 """No line is longer."""

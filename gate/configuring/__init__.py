@@ -1,0 +1,1 @@
+"""gate.yaml and the suite it names: read, checked, and told where they are wrong."""

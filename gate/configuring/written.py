@@ -1,0 +1,54 @@
+"""gate.yaml as people write it."""
+
+from pydantic import Field, field_validator
+
+from gate.configuring.written_suite import Written
+from gate.terms import Use, read_use
+
+DEFAULT_TIMEOUT_MINUTES = 240.0
+"""The longest that a stage may take unless gate.yaml says otherwise."""
+
+
+class WrittenAdapter(Written):
+    """An adapter with a weight, as written under `candidate.adapters`."""
+
+    source: str
+    weight: float = 1.0
+
+
+class WrittenCandidate(Written):
+    """The `candidate` of gate.yaml."""
+
+    base: str
+    adapters: dict[str, str | WrittenAdapter] = Field(min_length=1)
+    training_run: str | None = None
+
+
+class WrittenVariant(Written):
+    """One entry of `variants`."""
+
+    adapters: list[str] | None = None
+    merge: Use | None = None
+    quantize: Use | None = None
+    backend: Use | None = None
+
+    _use = field_validator("merge", "quantize", "backend", mode="before")(
+        lambda value: None if value is None else read_use(value)
+    )
+
+
+class WrittenGate(Written):
+    """A gate.yaml as people write it."""
+
+    release: str
+    candidate: WrittenCandidate
+    variants: dict[str, WrittenVariant | None] = Field(min_length=1)
+    backend: Use = Use(name="hf")
+    ship: list[str] | None = None
+    suite: str
+    allow_pickle: bool = False
+    trust_remote_code: bool = False
+    interpreters: dict[str, str] = Field(default_factory=dict)
+    timeout_minutes: float = Field(default=DEFAULT_TIMEOUT_MINUTES, gt=0)
+
+    _use = field_validator("backend", mode="before")(read_use)

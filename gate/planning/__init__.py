@@ -1,0 +1,1 @@
+"""From a config to stages named by content, resolved checks, and what to expect of them."""

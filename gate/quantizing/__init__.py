@@ -1,0 +1,1 @@
+"""What quantizers share: calibration inputs, importance, and the formats they write."""

@@ -1,0 +1,215 @@
+"""A filled store read and judged: what a run has found, at each of its looks and at its end."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from gate.audit_records import ArtifactAudit, Audit
+from gate.configuring.config import GateConfig
+from gate.configuring.suites import Suite
+from gate.distribution_records import Distribution
+from gate.errors import ConfigError
+from gate.evaluation_records import Corpus, Evaluation, Score
+from gate.judging.duplicates import (
+    find_duplicates,
+    noise_without_duplicates,
+    without_duplicates,
+)
+from gate.judging.judge import judge, verdict_of
+from gate.judging.looks import look_sizes
+from gate.judging.noise import Noise
+from gate.lineage_records import Duplicates
+from gate.planning.plan import Plan
+from gate.planning.todo import Sources
+from gate.quantizing.calibration import find_overlap, read_calibration
+from gate.result_records import CheckResult, VariantVerdict
+from gate.running.found import (
+    read_distributions,
+    read_noise,
+    read_serving,
+    score_of,
+    unmeasured,
+    unread,
+)
+from gate.running.worker import AUDIT_FILE, EVALUATION_FILE
+from gate.serving_records import Serving
+from gate.store import Store
+
+
+class Judgement(NamedTuple):
+    """What a store holds of a plan, and what the checks find in it.
+
+    Attributes:
+        corpora: {task: its documents}, as far as they were asked.
+        scores: {(variant, task): score}, each document counted once.
+        audits: one for each artifact.
+        noise: what the engines change by themselves.
+        serving: what the variants cost to serve.
+        results: one for each check.
+        verdicts: one for each variant that could ship.
+        looks: {task: documents at each planned look}; empty where the suite is not sequential.
+        duplicates: documents that are the same as others, and were counted once.
+        distributions: how variants read the suite's texts.
+    """
+
+    corpora: Mapping[str, Corpus]
+    scores: Mapping[tuple[str, str], Score]
+    audits: tuple[ArtifactAudit, ...]
+    noise: Noise
+    serving: tuple[Serving, ...]
+    results: tuple[CheckResult, ...]
+    verdicts: tuple[VariantVerdict, ...]
+    looks: Mapping[str, tuple[int, ...]]
+    duplicates: tuple[Duplicates, ...] = ()
+    distributions: tuple[Distribution, ...] = ()
+
+
+def judge_plan(
+    config: GateConfig,
+    sources: Sources,
+    plan: Plan,
+    store: Store,
+    *,
+    failures: Mapping[str, str],
+) -> Judgement:
+    """Read what a plan's stages gave and judge every check.
+
+    Args:
+        config: what was asked.
+        sources: the base and adapters it was asked of.
+        plan: whose stages are in the store or among the failures.
+        store: where the outputs are.
+        failures: {stage key: why it failed}.
+
+    Raises:
+        ConfigError: a quantizer was calibrated on what a task judges.
+    """
+    evaluations = _read_evaluations(plan, store)
+    corpora = _corpora(config, evaluations)
+    _refuse_shown(config, corpora.values())
+    asked = {pair: score_of(pair[0], one) for pair, one in evaluations.items()}
+    duplicates = find_duplicates(corpora.values(), asked.values())
+    scores = without_duplicates(asked, duplicates)
+    failed = _failed(plan, evaluations, failures)
+    audits = tuple(_audits(plan, store, failures))
+    noise = noise_without_duplicates(read_noise(plan, asked, failed, store, failures), duplicates)
+    serving = read_serving(config, sources.base, sources.adapters, plan, store)
+    looks = _looks(config.suite, scores.values())
+    distributions = read_distributions(plan, store)
+    results = judge(
+        plan.checks,
+        scores,
+        corpora,
+        failed | unmeasured(plan, store, failures) | unread(plan, store, failures),
+        noise=noise,
+        distributions=distributions,
+        serving={one.variant: one for one in serving},
+        looks=looks,
+    )
+    verdicts = _verdicts(plan, results, audits)
+    return Judgement(
+        corpora,
+        scores,
+        audits,
+        noise,
+        serving,
+        results,
+        verdicts,
+        looks,
+        duplicates,
+        tuple(distributions.values()),
+    )
+
+
+def _read_evaluations(plan: Plan, store: Store) -> dict[tuple[str, str], Evaluation]:
+    stages = {planned.stage.key: planned.stage for planned in plan.stages}
+    found = {}
+    for variant, tasks in plan.evaluations.items():
+        for task, key in tasks.items():
+            file = store.path(stages[key]) / EVALUATION_FILE
+            if file.is_file():
+                found[variant, task] = Evaluation.model_validate_json(file.read_bytes())
+    return found
+
+
+def _corpora(
+    config: GateConfig, evaluations: Mapping[tuple[str, str], Evaluation]
+) -> dict[str, Corpus]:
+    """The documents of each task, as the first variant that was asked most of them saw them."""
+    corpora: dict[str, Corpus] = {}
+    for task in config.suite.tasks:
+        asked = [one.documents for (_, name), one in evaluations.items() if name == task.name]
+        if asked:
+            corpora[task.name] = Corpus(task=task.name, documents=max(asked, key=len))
+    return corpora
+
+
+def _looks(suite: Suite, scores: Iterable[Score]) -> dict[str, tuple[int, ...]]:
+    """Documents at each look, of the tasks that any variant was evaluated on."""
+    if suite.sequential is None:
+        return {}
+    limits = {task.name: task.limit for task in suite.tasks}
+    found: dict[str, tuple[int, ...]] = {}
+    for score in scores:
+        documents = min(score.available, limits[score.task] or score.available)
+        found.setdefault(score.task, look_sizes(suite.sequential, documents))
+    return found
+
+
+def _refuse_shown(config: GateConfig, corpora: Iterable[Corpus]) -> None:
+    """See that no quantizer was shown a document of a task whose files are not at hand before.
+
+    Raises:
+        ConfigError: it was, by the prompt that the model was given, or the text it was scored on.
+    """
+    inputs = read_calibration(Path(one.path) for one in config.suite.calibration)
+    for corpus in corpora:
+        if config.suite.files[corpus.task].judged:
+            continue
+        texts = ((one.prompt or one.target, *one.choices) for one in corpus.documents)
+        found = find_overlap(inputs, texts)
+        if found is not None:
+            shown, place = found
+            raise ConfigError(
+                f"calibration: {shown.where} is also document {corpus.documents[place].id} of task "
+                f"{corpus.task!r}",
+                hint="calibrate on inputs that no task judges, or the verdict flatters",
+            )
+
+
+def _failed(
+    plan: Plan, evaluations: Mapping[tuple[str, str], Evaluation], failures: Mapping[str, str]
+) -> dict[tuple[str, str], str]:
+    """Why each variant and task without an evaluation has none."""
+    return {
+        (variant, task): failures.get(key, "it was not run")
+        for variant, tasks in plan.evaluations.items()
+        for task, key in tasks.items()
+        if (variant, task) not in evaluations
+    }
+
+
+def _audits(plan: Plan, store: Store, failures: Mapping[str, str]) -> Iterator[ArtifactAudit]:
+    planned = {one.stage.key: one for one in plan.stages}
+    for one in plan.audits:
+        stage = planned[one.key]
+        file = store.path(stage.stage) / AUDIT_FILE
+        found = Audit.model_validate_json(file.read_bytes()) if file.is_file() else None
+        yield ArtifactAudit(
+            of=one.of,
+            label=stage.label,
+            variants=one.variants,
+            audit=found,
+            error=None if found else failures.get(one.key, "it was not run"),
+        )
+
+
+def _verdicts(
+    plan: Plan, results: Sequence[CheckResult], audits: Sequence[ArtifactAudit]
+) -> tuple[VariantVerdict, ...]:
+    """A verdict for each variant that could ship: the merged and the quantized ones."""
+    return tuple(
+        verdict_of(variant.name, plan.lineages[variant.name], results, audits)
+        for variant in plan.variants
+        if variant.merge is not None and not variant.is_bridge
+    )

@@ -1,0 +1,181 @@
+"""The rounds of a run: one for all documents, or look after look until each check is decided."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from gate.configuring.config import GateConfig
+from gate.configuring.suites import Suite
+from gate.planning.plan import Plan
+from gate.planning.prospects import prospects, refusals
+from gate.planning.todo import Sources, Todo, look_up
+from gate.running.filling import Filling, Watcher
+from gate.running.judgement import Judgement, judge_plan
+from gate.store import Store
+from gate.terms import ResolvedCheck
+
+Limits = Mapping[tuple[str, str], int]
+"""{(variant, task): documents asked}, where the task has more."""
+
+
+class Filled(NamedTuple):
+    """What a run asked in its last round, and what all of its rounds found.
+
+    Attributes:
+        todo: the last plan; of its stages, those that the store had before the run are cached.
+    """
+
+    todo: Todo
+    judgement: Judgement
+
+
+class _Open(NamedTuple):
+    """A check that more documents may decide.
+
+    Attributes:
+        asked: documents so far.
+        sizes: documents at the looks of its task.
+        blocked_by: what makes its outcome idle; None where it matters.
+    """
+
+    check: ResolvedCheck
+    asked: int
+    sizes: tuple[int, ...]
+    blocked_by: str | None
+
+    @property
+    def next_size(self) -> int:
+        """Documents at its next look."""
+        return next(size for size in self.sizes if size > self.asked)
+
+    @property
+    def note(self) -> str:
+        """Why it stays open, as a sentence for the record."""
+        return (
+            f"{self.check.variant} was asked {self.asked:,} of {self.sizes[-1]:,} documents of "
+            f"{self.check.task} and no more: {self.blocked_by}"
+        )
+
+
+def fill_in_rounds(
+    config: GateConfig, sources: Sources, *, store: Store, filling: Filling, watcher: Watcher
+) -> Filled:
+    """Run what the store does not have and judge it, with more documents while a check is open.
+
+    Args:
+        config: what was asked.
+        sources: the base and adapters it was asked of.
+        store: where outputs are.
+        filling: runs stages, and knows what failed.
+        watcher: is told the plan, and each look after the first.
+
+    Raises:
+        ConfigError: the input is wrong.
+        StoreError: the store cannot be used.
+    """
+    todo = filling.untried(look_up(config, sources, store))
+    watcher.planned(todo)
+    for sentence in refusals(prospects(config, todo.plan)):
+        watcher.say(sentence)
+    look = 1
+    while True:
+        filling.fill(todo)
+        plan = todo.plan
+        judgement = judge_plan(config, sources, plan, store, failures=filling.failures)
+        limits = _limits(plan, config.suite)
+        checks = list(_open_checks(plan, judgement, limits))
+        worthwhile = [one for one in checks if one.blocked_by is None]
+        if not worthwhile:
+            notes = tuple(dict.fromkeys(one.note for one in checks))
+            whole = filling.whole(todo)
+            return Filled(whole._replace(notes=(*whole.notes, *notes)), judgement)
+        look += 1
+        raised = _raised(limits, worthwhile, plan)
+        todo = filling.untried(look_up(config, sources, store, limits=raised))
+        documents = max(one.next_size for one in worthwhile)
+        watcher.look(
+            f"look {look}: {documents:,} documents; {len(worthwhile)} of {len(plan.checks)} "
+            "checks open",
+            todo,
+        )
+
+
+def _limits(plan: Plan, suite: Suite) -> dict[tuple[str, str], int]:
+    """The documents that a plan asks, where that is not what the task itself says."""
+    own = {task.name: task.limit for task in suite.tasks}
+    stages = {planned.stage.key: planned for planned in plan.stages}
+    asked = {
+        (variant, name): task.limit
+        for variant, tasks in plan.evaluations.items()
+        for name, key in tasks.items()
+        if (task := stages[key].task) is not None
+    }
+    return {
+        pair: limit for pair, limit in asked.items() if limit is not None and limit != own[pair[1]]
+    }
+
+
+def _open_checks(plan: Plan, judgement: Judgement, limits: Limits) -> Iterator[_Open]:
+    """The undecided checks of tasks that have more documents than both variants were asked."""
+    blocks = _blocks(plan, judgement)
+    for check, result in zip(plan.checks, judgement.results, strict=True):
+        sizes = judgement.looks.get(check.task)
+        if result.outcome != "inconclusive" or sizes is None:
+            continue
+        arms = (check.variant, check.reference)
+        asked = min(limits.get((arm, check.task), sizes[-1]) for arm in arms)
+        if asked < sizes[-1]:
+            yield _Open(check, asked, sizes, _idle(check.variant, plan, blocks))
+
+
+def _blocks(plan: Plan, judgement: Judgement) -> dict[str, str]:
+    """What blocks each variant: the last fault or failed check on the way to it."""
+    found: dict[str, str] = {}
+    for audit in judgement.audits:
+        if audit.audit is not None and audit.audit.faults:
+            found |= dict.fromkeys(audit.variants, f"{audit.label} found a fault")
+    for check, result in zip(plan.checks, judgement.results, strict=True):
+        if result.outcome == "fail" and result.check.level == "block":
+            found.setdefault(check.variant, f"{check.label} failed")
+    return {
+        variant: found[ancestor]
+        for variant, lineage in plan.lineages.items()
+        for ancestor in lineage
+        if ancestor in found
+    }
+
+
+def _idle(variant: str, plan: Plan, blocks: Mapping[str, str]) -> str | None:
+    """Why it does not matter how a variant does: all that rests on it is blocked, or None."""
+    heirs = [
+        one.name
+        for one in plan.variants
+        if one.merge is not None and not one.is_bridge and variant in plan.lineages[one.name]
+    ]
+    reasons = [blocks.get(heir) for heir in heirs or [variant]]
+    return None if None in reasons else reasons[0]
+
+
+def _raised(limits: Limits, checks: Sequence[_Open], plan: Plan) -> Limits:
+    """The limits with both variants of each check at its next look.
+
+    With them go the variants whose second run tells the noise of the engines that serve the two.
+    """
+    engines = {variant.name: variant.backend.name for variant in plan.variants}
+    wanted: dict[tuple[str, str], int] = {}
+    for one in checks:
+        arms = {one.check.variant, one.check.reference}
+        served_by = {engines[arm] for arm in arms}
+        arms |= {
+            noise.variant
+            for noise in plan.noise
+            if noise.task == one.check.task and noise.engine in served_by
+        }
+        for arm in arms:
+            pair = (arm, one.check.task)
+            wanted[pair] = max(wanted.get(pair, 0), one.next_size)
+    last = {one.check.task: one.sizes[-1] for one in checks}
+    return {
+        pair: max(limit, wanted.get(pair, 0))
+        for pair, limit in limits.items()
+        if wanted.get(pair, 0) < last.get(pair[1], limit)
+    }

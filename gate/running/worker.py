@@ -1,0 +1,279 @@
+"""Does a batch of stages: the child's end of the pipe.
+
+The parent writes one JSON line to stdin and keeps the pipe open: when it closes, the parent is
+gone and the child stops. The child answers with one JSON event a line on what was stdout;
+everything that libraries print goes where stderr goes.
+"""
+
+import errno
+import inspect
+import os
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, NoReturn, TextIO
+
+from gate import extensions
+from gate.distributions.memory import check_room, free_bytes
+from gate.distributions.reading import compare_candidate, keep_reference
+from gate.errors import GateError, StageError
+from gate.jobs import Batch, Done, Event, Job, OnEvent, Progress, Served, Started, failed
+from gate.provenance import interpreter, peak_memory_bytes
+from gate.records import WeightReport
+from gate.terms import JsonValue, Use
+
+if TYPE_CHECKING:
+    from gate.engines.language_models import GateLM
+
+EVALUATION_FILE = "evaluation.json"
+"""The file in an evaluate stage's output."""
+
+REPORT_FILE = "report.json"
+"""The WeightReport beside the output of a merge or quantize stage."""
+
+AUDIT_FILE = "audit.json"
+"""The Audit in the output of an audit stage."""
+
+SPEED_FILE = "speed.json"
+"""The SpeedRun in the output of a speed stage."""
+
+
+_AT_ONCE = ("batch_size", "concurrency")
+"""Parameters of a backend that say how many sequences it runs at once."""
+
+
+_WITH_MODEL = ("evaluate", "read")
+"""Kinds of stage of which several share a loaded model."""
+
+
+class _Loaded(NamedTuple):
+    """A loaded variant, and the reference that is loaded beside it."""
+
+    lm: "GateLM"
+    reference: "GateLM | None"
+
+
+def run_in_process(batch: Batch, log: Path, on_event: OnEvent) -> None:
+    """Run a batch in this process: the child's end, and what tests use.
+
+    Every job ends in a Done or a Failed event.
+    """
+    del log
+    with _telling(batch.jobs, on_event):
+        if batch.jobs[0].stage.kind in _WITH_MODEL:
+            _run_loaded(batch, on_event)
+        elif batch.jobs[0].stage.kind == "speed":
+            _measure(batch.jobs[0], batch.options, on_event)
+        else:
+            _build(batch, on_event)
+
+
+@contextmanager
+def _telling(jobs: Sequence[Job], on_event: OnEvent) -> Iterator[None]:
+    """Turn an error inside into a Failed event for each of these jobs."""
+    try:
+        yield
+    except GateError as error:
+        told = error
+    except Exception as error:  # noqa: BLE001 (process edge: told as the stage's failure)
+        traceback.print_exc()
+        told = _explain(error)
+    else:
+        return
+    for job in jobs:
+        on_event(failed(job, told))
+
+
+def _explain(error: Exception) -> StageError:
+    if isinstance(error, OSError) and error.strerror:
+        where = f": {error.filename}" if error.filename else ""
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        hint = "free some space with 'gate store prune', then run again" if is_full else None
+        return StageError(f"{error.strerror}{where}", hint=hint)
+    return StageError(f"{type(error).__name__}: {error}", hint="the traceback is in its log")
+
+
+def _build(batch: Batch, on_event: OnEvent) -> None:
+    for job in batch.jobs:
+        begun = time.monotonic()
+        on_event(Started(key=job.stage.key))
+        if job.stage.kind == "merge":
+            merge = extensions.find("mergers", job.stage.use.name).function
+            keywords = _keywords(merge, job.stage.use, batch.options)
+            report = merge(Path(job.model), job.adapters, Path(job.out), **keywords)
+        elif job.stage.kind == "audit":
+            _audit(job, batch.options)
+            on_event(_done(job, begun))
+            continue
+        else:
+            quantize = extensions.find("quantizers", job.stage.use.name).function
+            keywords = _keywords(quantize, job.stage.use, batch.options)
+            report = quantize(Path(job.model), Path(job.out), **keywords)
+        beside = Path(job.out).with_name(REPORT_FILE)
+        beside.write_text(report.model_dump_json(indent=1), encoding="utf-8")
+        on_event(_done(job, begun))
+
+
+def _audit(job: Job, options: dict[str, JsonValue]) -> None:
+    from gate.auditing.artifacts import audit_artifact  # loads torch
+
+    if job.base is None:
+        raise StageError(f"{job.label}: an audit stage without a base")
+    found = audit_artifact(
+        Path(job.base),
+        job.adapters,
+        Path(job.model),
+        merged=Path(job.merged) if job.merged else None,
+        use=job.stage.use,
+        base_precision=_chosen_precision(Path(job.model)),
+        trust_remote_code=bool(options.get("trust_remote_code")),
+        allow_pickle=bool(options.get("allow_pickle")),
+    )
+    (Path(job.out) / AUDIT_FILE).write_text(found.model_dump_json(indent=1), encoding="utf-8")
+
+
+def _chosen_precision(model: Path) -> str | None:
+    report = model.with_name(REPORT_FILE)
+    if not report.is_file():
+        return None
+    return WeightReport.model_validate_json(report.read_bytes()).base_precision
+
+
+def _run_loaded(batch: Batch, on_event: OnEvent) -> None:
+    """Jobs that share a loaded model, or one with its reference beside it."""
+    first = batch.jobs[0]
+    do = _evaluate_job if first.stage.kind == "evaluate" else _read_job
+    begun = time.monotonic()
+    on_event(Started(key=first.stage.key))
+    with _loaded(first, batch.options) as loaded:
+        loaded.lm.is_reversed = first.is_repeat
+        for job in batch.jobs:
+            if job is not first:
+                begun = time.monotonic()
+                on_event(Started(key=job.stage.key))
+            with _telling((job,), on_event):
+                do(job, loaded, on_event)
+                on_event(_done(job, begun))
+
+
+@contextmanager
+def _loaded(job: Job, options: dict[str, JsonValue]) -> Iterator[_Loaded]:
+    """What a job runs on: its variant, and its reference where that is read beside it."""
+    with ExitStack() as models:
+        if isinstance(job.reference, Served):
+            check_room((job.served, job.reference), available_bytes=free_bytes())
+            reference = models.enter_context(_opened(job.reference, options))
+        else:
+            reference = None
+        lm = models.enter_context(_opened(job.served, options, is_repeat=job.is_repeat))
+        yield _Loaded(lm, reference)
+
+
+def _opened(
+    served: Served, options: dict[str, JsonValue], *, is_repeat: bool = False
+) -> "AbstractContextManager[GateLM]":
+    """A variant in its backend; for a repeat, in batches of another size."""
+    open_model = extensions.find("backends", served.use.name).function
+    keywords = _keywords(open_model, served.use, options)
+    for name, size in inspect.signature(open_model).parameters.items():
+        if is_repeat and name in _AT_ONCE:
+            usual = int(keywords.get(name, size.default))
+            keywords[name] = usual // 2 if usual > 1 else 2
+    opened: AbstractContextManager[GateLM] = open_model(
+        Path(served.model), served.adapters, **keywords
+    )
+    return opened
+
+
+def _measure(job: Job, options: dict[str, JsonValue], on_event: OnEvent) -> None:
+    from gate.measuring import measure_speed
+
+    if job.speed is None:
+        raise StageError(f"{job.label}: a speed stage without settings")
+    begun = time.monotonic()
+    on_event(Started(key=job.stage.key))
+    with _opened(job.served, options) as lm:
+        found = measure_speed(
+            lm.engine,
+            load_seconds=time.monotonic() - begun,
+            prompt_tokens=job.speed.prompt_tokens,
+            new_tokens=job.speed.new_tokens,
+            batch_size=job.speed.batch_size,
+            repeat=job.repeat,
+        )
+    (Path(job.out) / SPEED_FILE).write_text(found.model_dump_json(indent=1), encoding="utf-8")
+    on_event(_done(job, begun))
+
+
+def _evaluate_job(job: Job, loaded: "_Loaded", on_event: OnEvent) -> None:
+    from gate.evaluate import evaluate_task  # loads lm-eval
+
+    if job.task is None:
+        raise StageError(f"{job.label}: an evaluate stage without a task")
+    evaluation = evaluate_task(
+        loaded.lm,
+        job.task,
+        on_progress=_progress(job, on_event),
+        partial=Path(job.partial) if job.partial else None,
+    )
+    file = Path(job.out) / EVALUATION_FILE
+    file.write_text(evaluation.model_dump_json(), encoding="utf-8")
+
+
+def _read_job(job: Job, loaded: "_Loaded", on_event: OnEvent) -> None:
+    if job.text is None or job.reading is None:
+        raise StageError(f"{job.label}: a read stage without a text")
+    out, told = Path(job.out), _progress(job, on_event)
+    engine = loaded.lm.engine
+    if job.reference is None:
+        keep_reference(engine, job.text, job.reading, out, on_progress=told)
+        return
+    reference = loaded.reference.engine if loaded.reference else Path(str(job.reference))
+    compare_candidate(engine, job.text, job.reading, out, reference=reference, on_progress=told)
+
+
+def _progress(job: Job, on_event: OnEvent) -> Callable[[int, int], None]:
+    return lambda done, total: on_event(Progress(key=job.stage.key, done=done, total=total))
+
+
+def _keywords(
+    function: Callable[..., object], use: Use, options: dict[str, JsonValue]
+) -> dict[str, JsonValue]:
+    """The parameters of gate.yaml, with those of the gate's own that the function takes."""
+    accepted = inspect.signature(function).parameters
+    return {**{key: options[key] for key in options if key in accepted}, **use.params}
+
+
+def _done(job: Job, begun: float) -> Done:
+    return Done(
+        key=job.stage.key,
+        seconds=time.monotonic() - begun,
+        peak_memory_bytes=peak_memory_bytes(),
+        interpreter=interpreter(),
+    )
+
+
+def main() -> None:
+    """The child: read a batch from stdin, answer with events on what was stdout."""
+    events = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
+    os.dup2(2, 1)
+    batch = Batch.model_validate_json(sys.stdin.readline())
+    threading.Thread(target=_follow_parent, args=(sys.stdin,), daemon=True).start()
+
+    def emit(event: Event) -> None:
+        events.write(event.model_dump_json() + "\n")
+
+    run_in_process(batch, Path(os.devnull), emit)
+
+
+def _follow_parent(stdin: TextIO) -> NoReturn:
+    stdin.read()
+    os._exit(StageError.exit_status)
+
+
+if __name__ == "__main__":
+    main()
