@@ -75,7 +75,7 @@ class Distribution(Noun):
     """One candidate against one reference on one text.
 
     Attributes:
-        variant: the candidate.
+        variant: the candidate; 'NAME again' for a second reading, in batches of another size.
         reference: the variant compared with.
         text: the text's name in the suite.
         tokens_hash: sha256 of every token id read, the same for both.

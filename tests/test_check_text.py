@@ -52,13 +52,13 @@ def seen(folder):
 def test_checks_stand_under_what_they_compare_with_a_line_for_each_task(tmp_path):
     assert text(tmp_path, runs=[seen(tmp_path)]) == [
         "checks",
-        "                                                          finds  90 % at  flips",
+        "                                                      finds  90 % at  flips",
         "  adapter against base: delta at least 0.0",
-        "    colors  300 documents                            5.3 points           10 % assumed",
+        "    colors  300 documents                        5.3 points           10 % assumed",
         "  merged against adapter: delta at least -0.02 and at most 0.02",
-        "    colors  can pass: 300 documents of at least 149  2.8 points      271  1 % assumed",
+        "    colors  can pass: 300 documents, 149 needed  2.8 points      271  1 % assumed",
         "  rtn against merged: delta at least -0.03",
-        "    colors  can pass: 300 documents of at least 99   2.8 points      191  2 % seen",
+        "    colors  can pass: 300 documents, 99 needed   2.8 points      191  2 % seen",
         "",
         "  finds: the smallest change told from none, 90 % of the time",
         "  90 % at: documents that prove a harmless change, or a gain like the one seen, 90 % of "
@@ -98,12 +98,12 @@ def test_what_cannot_pass_is_a_sentence_for_each_check(tmp_path):
 
 def test_a_sequential_check_is_held_to_the_evidence_it_needs(tmp_path):
     lines = text(tmp_path, SUITE + "sequential: true\n")
-    assert any("can pass: 300 documents of at least 225" in line for line in lines)
+    assert any("can pass: 300 documents, 225 needed" in line for line in lines)
 
 
 def test_a_clustered_task_of_a_sequential_suite_is_not_held_to_the_e_process(tmp_path):
     suite = SUITE.replace("metric: acc,", "metric: acc, cluster: answer,") + "sequential: true\n"
-    assert any("of at least 149" in line for line in text(tmp_path, suite))
+    assert any("149 needed" in line for line in text(tmp_path, suite))
 
 
 def test_a_metric_that_is_no_share_waits_for_a_run(tmp_path):

@@ -94,7 +94,7 @@ def test_a_plan_says_what_is_cached_and_why_the_rest_runs(folder):
     assert "merge merged" in done.stdout
     assert "to run: task changed" in done.stdout
     assert "colors: 300 (acc)" in done.stdout
-    assert "can pass: 300 documents of at least 149" in done.stdout
+    assert "can pass: 300 documents, 149 needed" in done.stdout
 
 
 def test_a_plan_names_the_file_of_the_adapter_that_changed(folder, adapter, tmp_path):

@@ -76,7 +76,9 @@ def test_delta_over_clusters_of_a_binary_metric_has_flips_and_is_never_narrower_
     assert (estimate.flips.gains, estimate.flips.losses) == (4, 2)
     assert estimate.low == pytest.approx(min(-0.512691, tango.low), abs=1e-6)
     assert estimate.high == pytest.approx(max(0.846023, tango.high), abs=2e-6)
-    assert estimate.method == "t over clusters and Tango score interval, outer envelope"
+    assert estimate.method == (
+        "t over clusters and Tango score interval of the effective documents, outer envelope"
+    )
     assert estimate.unit == "share difference"
 
 
@@ -102,15 +104,30 @@ def test_clusters_of_one_document_each_are_no_clusters():
     assert (estimate.clusters, estimate.method) == (None, "Tango score interval")
 
 
-@pytest.mark.parametrize("is_binary", [True, False])
-def test_clusters_that_did_not_change_leave_what_their_number_leaves(is_binary):
+def test_clusters_that_did_not_change_leave_what_their_number_leaves():
     values = [1.0, 0.0] * 100
-    pair = clustered(values, values, [i // 10 for i in range(200)], is_binary=is_binary)
+    pair = clustered(values, values, [i // 10 for i in range(200)], is_binary=False)
     estimate = delta.compare(*pair, confidence=0.95)
     expected = means.unvarying_interval(0.0, 20, value_range=1.0, confidence=0.95)
     assert (estimate.low, estimate.high) == pytest.approx(expected)
     assert estimate.method == "rule of three over the metric's range, over clusters"
     assert estimate.standard_error is None
+
+
+def test_next_to_no_changes_in_clusters_are_held_to_a_correlation_that_could_not_show():
+    values = np.ones(200)
+    groups = [i // 10 for i in range(200)]
+    effect = 1 + (10 - 1) * 0.1
+    none = delta.compare(*clustered(values, values, groups), confidence=0.95)
+    expected = proportions.tango_interval(0, 0, n=200 / effect, confidence=0.95)
+    assert (none.low, none.high) == pytest.approx(expected)
+    assert none.standard_error is None
+    lows = []
+    for losses in range(4):
+        after = values.copy()
+        after[:losses] = 0
+        lows.append(delta.compare(*clustered(values, after, groups), confidence=0.95).low)
+    assert lows == sorted(lows, reverse=True)
 
 
 def test_a_single_cluster_leaves_almost_everything_open():
@@ -128,23 +145,24 @@ def test_delta_over_clusters_swapped_is_minus_delta():
 
 def test_flips_over_clusters_are_never_narrower_than_clopper_and_pearsons():
     estimate = flips.compare(*toy(), confidence=0.95)
-    exact = proportions.clopper_pearson(6, 12, confidence=0.95)
+    effect = clusters.least_design_effect([str(c) for c in CLUSTERS])
+    exact = proportions.clopper_pearson(6 / effect, 12 / effect, confidence=0.95)
     changed = np.abs(np.array(DIFFERENCES, dtype=float))
     over = clusters.cluster_interval(changed, [str(c) for c in CLUSTERS], confidence=0.95)
     assert estimate.low == pytest.approx(max(0.0, min(exact.low, over.interval.low)))
     assert estimate.high == pytest.approx(min(1.0, max(exact.high, over.interval.high)))
     assert (estimate.clusters, estimate.standard_error) == (4, pytest.approx(over.standard_error))
-    assert estimate.method == "Clopper-Pearson interval and t over clusters, outer envelope"
+    assert estimate.method == (
+        "Clopper-Pearson interval of the effective documents and t over clusters, outer envelope"
+    )
 
 
-def test_clusters_that_did_not_flip_leave_what_their_number_leaves():
+def test_clusters_that_did_not_flip_leave_what_their_effective_documents_leave():
     values = [1.0] * 200
     pair = clustered(values, values, [i // 10 for i in range(200)])
     estimate = flips.compare(*pair, confidence=0.95)
-    assert (estimate.low, estimate.high) == pytest.approx((0.0, 1 - 0.05 ** (1 / 20)))
-    assert estimate.method == (
-        "Clopper-Pearson interval and rule of three over clusters, outer envelope"
-    )
+    assert (estimate.low, estimate.high) == pytest.approx((0.0, 1 - 0.05 ** (1.9 / 200)))
+    assert estimate.method == "Clopper-Pearson interval of the effective documents"
 
 
 # Metrics of a corpus

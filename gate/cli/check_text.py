@@ -88,7 +88,7 @@ def _documents(found: Expectation) -> str:
         return "" if found.documents is None else f"{found.documents} documents"
     if found.documents is None:
         return f"needs at least {found.fewest} documents to pass"
-    return f"can pass: {found.documents} documents of at least {found.fewest}"
+    return f"can pass: {found.documents} documents, {found.fewest} needed"
 
 
 def _change(found: Expectation) -> str:

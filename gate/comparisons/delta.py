@@ -39,7 +39,7 @@ def compare(
       clusters, and the larger of the clustered and the plain standard error: clusters never make
       an interval narrower. From 30 clusters on, the outer envelope with the bootstrap of whole
       clusters; of a binary metric, with Tango's interval, which keeps its width where next to
-      nothing changed.
+      nothing changed, of as many documents as `clusters.least_design_effect` leaves.
     * A metric of the whole corpus gets the paired bootstrap of the recomputed metric; perplexities
       the ratio estimator of their logarithms' difference.
 
@@ -140,23 +140,23 @@ def _clustered(
     differences, count = after - before, _independent(reference, groups)
     value_range = 1.0 if reference.is_binary else _range(before, after)
     mean, error = float(differences.mean()), None
-    if count == 1 or means.is_unvarying(differences, value_range=value_range):
+    is_unvarying = means.is_unvarying(differences, value_range=value_range)
+    if count == 1 or (is_unvarying and not reference.is_binary):
         method = f"{_RULE_OF_THREE}, over clusters"
         found = means.unvarying_interval(
             mean, count, value_range=value_range, confidence=confidence
         )
     else:
         alike = clusters.cluster_interval(differences, groups, confidence=confidence)
-        error = max(alike.standard_error, _standard_error(differences))
-        intervals = {"t over clusters": _student(mean, error, count, confidence=confidence)}
+        error = max(alike.standard_error, _standard_error(differences)) or None
+        intervals = {"t over clusters": _student(mean, error or 0.0, count, confidence=confidence)}
         if count >= _FEWEST_TO_RESAMPLE:
             intervals["cluster bootstrap"] = clusters.cluster_bootstrap_interval(
                 differences, groups, confidence=confidence
             )
         if reference.is_binary:
-            flips = _flips(differences)
-            intervals["Tango score interval"] = interval(
-                flips.gains, flips.losses, n=len(differences), confidence=confidence
+            intervals["Tango score interval of the effective documents"] = _effective_tango(
+                _flips(differences), groups, confidence=confidence
             )
         found, method = _envelope(intervals.values()), _listed(intervals)
     return Estimate(
@@ -169,6 +169,14 @@ def _clustered(
         flips=_flips(differences) if reference.is_binary else None,
         clusters=count,
         standard_error=error,
+    )
+
+
+def _effective_tango(flips: Flips, groups: Sequence[str], *, confidence: float) -> Interval:
+    """Tango's interval of what so many documents in clusters are worth."""
+    effect = clusters.least_design_effect(groups)
+    return proportions.tango_interval(
+        flips.gains / effect, flips.losses / effect, n=len(groups) / effect, confidence=confidence
     )
 
 

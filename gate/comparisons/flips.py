@@ -1,14 +1,12 @@
 """The share of documents on which two variants differ, whichever of them is right."""
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
 from gate.evaluation_records import Score
 from gate.paired import clusters_of, oriented_values
 from gate.result_records import Estimate, Flips
-from gate.stats import clusters, means, proportions
+from gate.stats import clusters, proportions
 from gate.stats.intervals import Interval
 
 PACKAGES = ("numpy", "scipy")
@@ -19,8 +17,8 @@ def compare(reference: Score, candidate: Score, *, confidence: float) -> Estimat
 
     Gains and losses that cancel in a mean are counted here: a quantization can keep the
     accuracy and still answer otherwise (Dutta et al. 2024, arXiv:2407.09141). Where documents
-    share clusters, the outer envelope of Clopper and Pearson's interval and Student's over
-    clusters, within [0, 1].
+    share clusters, the outer envelope of Student's interval over clusters and Clopper and
+    Pearson's of as many documents as `clusters.least_design_effect` leaves, within [0, 1].
 
     Args:
         reference: one sample per document.
@@ -34,15 +32,17 @@ def compare(reference: Score, candidate: Score, *, confidence: float) -> Estimat
         changed, flips = _changed_answers(reference, candidate), None
     groups = clusters_of(reference)
     n, count = len(changed), int(np.count_nonzero(changed))
-    found = proportions.clopper_pearson(count, n, confidence=confidence)
+    effect = 1.0 if groups is None else clusters.least_design_effect(groups)
+    found = proportions.clopper_pearson(count / effect, n / effect, confidence=confidence)
     method, error = "Clopper-Pearson interval", None
     if groups is not None:
-        alike = _over_clusters(changed, groups, confidence=confidence)
+        method = f"{method} of the effective documents"
+    if groups is not None and len(set(groups)) > 1 and 0 < count < n:
+        alike = clusters.cluster_interval(changed, groups, confidence=confidence)
         low, high = alike.interval
         found = Interval(max(0.0, min(found.low, low)), min(1.0, max(found.high, high)))
-        error = alike.standard_error or None
-        extent = "t" if error else "rule of three"
-        method = f"{method} and {extent} over clusters, outer envelope"
+        error = alike.standard_error
+        method = f"{method} and t over clusters, outer envelope"
     return Estimate(
         value=count / n,
         low=found.low,
@@ -77,14 +77,3 @@ def _changed_answers(reference: Score, candidate: Score) -> NDArray[np.float64]:
     """1 for each document whose answer changed, else 0."""
     pairs = zip(reference.samples, candidate.samples, strict=True)
     return np.array([before.answer != after.answer for before, after in pairs], dtype=np.float64)
-
-
-def _over_clusters(
-    changed: NDArray[np.float64], groups: Sequence[str], *, confidence: float
-) -> clusters.ClusterMean:
-    """The share with an interval over clusters; without an error where all of them are alike."""
-    count, share = len(set(groups)), float(changed.mean())
-    if count == 1 or means.is_unvarying(changed, value_range=1.0):
-        found = means.unvarying_interval(share, count, value_range=1.0, confidence=confidence)
-        return clusters.ClusterMean(share, 0.0, count, found)
-    return clusters.cluster_interval(changed, groups, confidence=confidence)

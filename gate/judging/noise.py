@@ -5,14 +5,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from gate.comparisons import delta
+from gate.distribution_records import Distribution
 from gate.evaluation_records import Sample
 from gate.judging.bounds import Bound, bounds_of
-from gate.judging.pairing import Pair
-from gate.judging.reasons import Finding
+from gate.judging.pairing import Arms, Pair
+from gate.judging.reasons import Finding, decimal
 from gate.result_records import Estimate, NoiseFloor, Outcome
 from gate.terms import Check, ResolvedCheck
 
 _CONFIDENCE = 0.95
+_SHARE_OF_TEXTS = 1 / 3
 
 
 class Noise(NamedTuple):
@@ -21,17 +23,27 @@ class Noise(NamedTuple):
     Attributes:
         pairs: {(engine, task): both evaluations, or why there are not two}.
         engines: {variant: its backend's name}.
+        texts: {(engine, text): how the second reading differs, or why there are not two}.
     """
 
     pairs: Mapping[tuple[str, str], Pair | str]
     engines: Mapping[str, str]
+    texts: Mapping[tuple[str, str], Distribution | str] = {}
 
 
 class EngineNoise(NamedTuple):
-    """A check's comparison of an engine with itself, or why it could not be made."""
+    """A check's comparison of an engine with itself, or why it could not be made.
+
+    Attributes:
+        engine: its name.
+        found: the comparison, or why there is none.
+        share: of a bound that the noise may take: all of it, where a mean of changes to either
+            side is as likely above as below; a third of a divergence, which noise only adds to.
+    """
 
     engine: str
     found: Estimate | str
+    share: float = 1.0
 
 
 def noise_floor(engine: str, pair: Pair) -> NoiseFloor:
@@ -53,7 +65,7 @@ def noise_floor(engine: str, pair: Pair) -> NoiseFloor:
 
 
 def find_noise(
-    resolved: ResolvedCheck, noise: Noise | None, compare: Callable[[Pair], Estimate | str]
+    resolved: ResolvedCheck, noise: Noise | None, compare: Callable[[Arms], Estimate | str]
 ) -> tuple[EngineNoise, ...]:
     """A check's comparison, of each of its two engines with itself.
 
@@ -68,9 +80,11 @@ def find_noise(
     if noise is None:
         return ()
     engines = dict.fromkeys(noise.engines[name] for name in (resolved.variant, resolved.reference))
-    asked = [(engine, noise.pairs.get((engine, resolved.task))) for engine in engines]
+    repeats: Mapping[tuple[str, str], Arms | str] = {**noise.pairs, **noise.texts}
+    share = _SHARE_OF_TEXTS if any(text == resolved.task for _, text in noise.texts) else 1.0
+    asked = [(engine, repeats.get((engine, resolved.task))) for engine in engines]
     return tuple(
-        EngineNoise(engine, twice if isinstance(twice, str) else compare(twice))
+        EngineNoise(engine, twice if isinstance(twice, str) else compare(twice), share)
         for engine, twice in asked
         if twice is not None
     )
@@ -84,21 +98,28 @@ def noise_doubt(
     Bounds that allow no loss, or ask for a gain, are not held against the noise. A fail stands
     where the interval is beyond the bound by more than the noise reaches.
     """
-    for engine, found in stirred:
+    for engine, found, share in stirred:
         if isinstance(found, str):
             return f"what {engine} changes by itself is not known: {found}"
-        inside = list(_inside(bounds_of(check, found)))
-        if inside and not (outcome == "fail" and _is_far_beyond(finding.bounds, found)):
-            alone = finding._replace(estimate=found)
+        inside = list(_inside(bounds_of(check, found), share))
+        if not inside or (outcome == "fail" and _is_far_beyond(finding.bounds, found)):
+            continue
+        if share < 1:
             return (
-                f"the margin lies inside the noise of {engine}, which alone, asked twice, "
-                f"has {alone.evidence}"
+                f"the noise of {engine} takes more than a third of the bound: alone, reading the "
+                f"text twice, it differs by up to {decimal(found.high, 2)} {found.unit}"
             )
+        alone = finding._replace(estimate=found)
+        return (
+            f"the margin lies inside the noise of {engine}, which alone, asked twice, "
+            f"has {alone.evidence}"
+        )
     return None
 
 
-def _inside(bounds: Sequence[Bound]) -> Iterator[Bound]:
-    return (bound for bound in bounds if bound.margin > 0 and not bound.is_kept)
+def _inside(bounds: Sequence[Bound], share: float) -> Iterator[Bound]:
+    shares = (bound._replace(limit=share * bound.limit) for bound in bounds if bound.margin > 0)
+    return (bound for bound in shares if not bound.is_kept)
 
 
 def _is_far_beyond(bounds: Sequence[Bound], noise: Estimate) -> bool:

@@ -66,7 +66,8 @@ class Opener:
         if kind == "scores":
             return self._case(resolved, comparison)
         arms = self._serving(resolved) if kind == "serving" else self._distribution(resolved)
-        return Case(resolved, comparison, (lambda: Moment(arms),))
+        noise = () if kind == "serving" else self._noise(resolved, comparison)
+        return Case(resolved, comparison, (lambda: Moment(arms),), noise=noise)
 
     def _serving(self, resolved: ResolvedCheck) -> Arms:
         return pair_serving(
@@ -130,10 +131,12 @@ class Opener:
         """
         check = resolved.check
 
-        def compare(twice: Pair) -> Estimate | str:
-            arms = twice if check.slice is None else of_slice(twice, check.slice)
-            if not arms.reference.samples:
-                return f"no document of slice {check.slice!r} was asked twice"
+        def compare(twice: Arms) -> Estimate | str:
+            arms = twice
+            if check.slice is not None and isinstance(twice, Pair):
+                arms = part = of_slice(twice, check.slice)
+                if not part.reference.samples:
+                    return f"no document of slice {check.slice!r} was asked twice"
             return measure(check, comparison, Moment(arms), confidence=check.confidence)
 
         return find_noise(resolved, self._measured.noise, compare)

@@ -49,6 +49,7 @@ class Plan(Noun):
         noise: one for each engine and task.
         speeds: {variant: keys of its speed stages, in the order of the repeats}.
         readings: one for each candidate, reference and text whose distributions are compared.
+        readings_again: a second reading for each engine and text, against the first.
     """
 
     variants: tuple[Variant, ...]
@@ -61,6 +62,7 @@ class Plan(Noun):
     noise: tuple[PlannedNoise, ...] = ()
     speeds: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     readings: tuple[PlannedReading, ...] = ()
+    readings_again: tuple[PlannedReading, ...] = ()
 
 
 def make_plan(
@@ -101,6 +103,7 @@ def make_plan(
         evaluations=planning.evaluations,
         audits=tuple(planning.audits.values()),
         noise=tuple(planning.noise),
+        readings_again=tuple(planning.readings_again),
         speeds=planning.speeds,
         readings=tuple(planning.readings.values()),
     )
@@ -136,6 +139,7 @@ class _Planning:
         self.noise: list[PlannedNoise] = []
         self.speeds: dict[str, tuple[str, ...]] = {}
         self.readings: dict[tuple[str, str, str], PlannedReading] = {}
+        self.readings_again: list[PlannedReading] = []
         self._config = config
         self._maker = maker
         self._asked = {(one.variant, one.task) for one in checks}
@@ -164,18 +168,27 @@ class _Planning:
             if is_of_texts(one.check.compare):
                 key = (one.variant, one.reference, one.task)
                 self.readings[key] = maker.read(one, self._keep)
+        for text in self._config.suite.texts if self._config.suite.noise_floor else ():
+            for variant in self._first_of_each_engine(variants, text.name):
+                again = maker.read_again(variant.name, text, self._keep)
+                self.readings_again.append(again)
 
     def add_noise(self, variants: Sequence[Variant]) -> None:
         """A second evaluation of one variant of each engine, on each task that is judged."""
         if not self._config.suite.noise_floor:
             return
         for task in self._config.suite.tasks:
-            seen: set[str] = set()
-            asked = [one for one in variants if (one.name, task.name) in self._asked]
-            for variant in sorted(asked, key=lambda one: _REFERENCES.index(one.kind)):
-                if variant.backend.name not in seen:
-                    seen.add(variant.backend.name)
-                    self._repeat(variant, task)
+            for variant in self._first_of_each_engine(variants, task.name):
+                self._repeat(variant, task)
+
+    def _first_of_each_engine(self, variants: Sequence[Variant], task: str) -> Iterator[Variant]:
+        """Of the variants that answer a task or read a text, whose second run tells the noise."""
+        seen: set[str] = set()
+        asked = [one for one in variants if (one.name, task) in self._asked]
+        for variant in sorted(asked, key=lambda one: _REFERENCES.index(one.kind)):
+            if variant.backend.name not in seen:
+                seen.add(variant.backend.name)
+                yield variant
 
     def _evaluation(self, variant: Variant, task: Task, *, is_repeat: bool = False) -> PlannedStage:
         """The evaluation of a variant whose weights are planned, on as much of a task as asked."""

@@ -80,6 +80,17 @@ class ReadingMaker:
             variant=one.variant, reference=one.reference, text=one.task, key=keep(planned)
         )
 
+    def read_again(
+        self, name: str, text: Text, keep: Callable[[PlannedStage], str]
+    ) -> PlannedReading:
+        """A variant read against itself, in batches of another size: what its engine changes."""
+        variant = self._variants[name]
+        before = self._reference(variant, text)
+        planned = self._candidate(
+            variant, variant, text, before, {"reference": keep(before)}, is_repeat=True
+        )
+        return PlannedReading(variant=name, reference=name, text=text.name, key=keep(planned))
+
     def _reference(self, variant: Variant, text: Text) -> PlannedStage:
         settings = {"top": self._suite.distributions.top}
         return self._stage(variant, text, settings, label=f"read {variant.name} {text.name}")
@@ -91,15 +102,21 @@ class ReadingMaker:
         text: Text,
         before: PlannedStage,
         needs: dict[str, str],
+        *,
+        is_repeat: bool = False,
     ) -> PlannedStage:
+        against = "again" if is_repeat else f"against {reference.name}"
+        inputs = {"reference": before.stage.key}
+        if is_repeat:
+            inputs["repeat"] = "other batches"
         planned = self._stage(
             variant,
             text,
             self._suite.distributions.model_dump(mode="json"),
-            label=f"read {variant.name} against {reference.name} {text.name}",
-            reference=before.stage.key,
+            label=f"read {variant.name} {against} {text.name}",
+            inputs=inputs,
         )
-        return planned.model_copy(update={"needs": planned.needs | needs})
+        return planned.model_copy(update={"needs": planned.needs | needs, "is_repeat": is_repeat})
 
     def _side_by_side(
         self, variant: Variant, reference: Variant, text: Text, before: PlannedStage
@@ -121,12 +138,10 @@ class ReadingMaker:
         settings: Mapping[str, object],
         *,
         label: str,
-        reference: str | None = None,
+        inputs: Mapping[str, str] | None = None,
     ) -> PlannedStage:
         digest = self._suite.text_digests[text.name]
-        inputs = {"text": digest, "reading": digest_json(dict(settings))}
-        if reference is not None:
-            inputs["reference"] = reference
+        read = {"text": digest, "reading": digest_json(dict(settings)), **(inputs or {})}
         return self._maker.served(
-            "read", variant, self._weights[variant.name], inputs=inputs, code=_CODE, label=label
+            "read", variant, self._weights[variant.name], inputs=read, code=_CODE, label=label
         ).model_copy(update={"text": text})

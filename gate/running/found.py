@@ -13,6 +13,7 @@ from gate.evaluation_records import Evaluation, Score
 from gate.judging.noise import Noise
 from gate.judging.pairing import Pair, pair_scores
 from gate.planning.plan import Plan, PlannedNoise
+from gate.planning.readings import PlannedReading
 from gate.provenance import machine
 from gate.records import WeightReport
 from gate.running.worker import EVALUATION_FILE, REPORT_FILE, SPEED_FILE
@@ -68,7 +69,13 @@ def read_noise(
             pairs[one.engine, one.task] = _twice(one, again, scores, failed)
         else:
             pairs[one.engine, one.task] = failures.get(one.again, "it was not run")
-    return Noise(pairs, {variant.name: variant.backend.name for variant in plan.variants})
+    engines = {variant.name: variant.backend.name for variant in plan.variants}
+    texts = {
+        (engines[one.variant], one.text): _read(one, stages, store)
+        or failures.get(one.key, "it was not run")
+        for one in plan.readings_again
+    }
+    return Noise(pairs, engines, texts)
 
 
 def read_serving(
@@ -108,14 +115,19 @@ def read_serving(
 def read_distributions(plan: Plan, store: Store) -> dict[tuple[str, str, str], Distribution]:
     """{(candidate, reference, text): how their distributions differ}, of what was read."""
     stages = {planned.stage.key: planned.stage for planned in plan.stages}
-    found = {}
-    for one in plan.readings:
-        file = store.path(stages[one.key]) / DISTRIBUTION_FILE
-        if file.is_file():
-            names = {"variant": one.variant, "reference": one.reference, "text": one.text}
-            read = Distribution.model_validate_json(file.read_bytes())
-            found[one.variant, one.reference, one.text] = read.model_copy(update=names)
-    return found
+    read = {
+        (one.variant, one.reference, one.text): _read(one, stages, store) for one in plan.readings
+    }
+    return {names: found for names, found in read.items() if found is not None}
+
+
+def _read(one: PlannedReading, stages: Mapping[str, Stage], store: Store) -> Distribution | None:
+    """What a reading found, under the names that this plan gives to what was read."""
+    file = store.path(stages[one.key]) / DISTRIBUTION_FILE
+    if not file.is_file():
+        return None
+    names = {"variant": one.variant, "reference": one.reference, "text": one.text}
+    return Distribution.model_validate_json(file.read_bytes()).model_copy(update=names)
 
 
 def unread(plan: Plan, store: Store, failures: Mapping[str, str]) -> dict[tuple[str, str], str]:

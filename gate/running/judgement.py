@@ -49,7 +49,7 @@ class Judgement(NamedTuple):
         verdicts: one for each variant that could ship.
         looks: {task: documents at each planned look}; empty where the suite is not sequential.
         duplicates: documents that are the same as others, and were counted once.
-        distributions: how variants read the suite's texts.
+        distributions: how variants read the suite's texts, and one again of each engine.
     """
 
     corpora: Mapping[str, Corpus]
@@ -117,8 +117,15 @@ def judge_plan(
         verdicts,
         looks,
         duplicates,
-        tuple(distributions.values()),
+        (*distributions.values(), *_readings_again(noise)),
     )
+
+
+def _readings_again(noise: Noise) -> Iterator[Distribution]:
+    """What each engine changes in a text by itself, told as of a variant of its own."""
+    for twice in noise.texts.values():
+        if isinstance(twice, Distribution):
+            yield twice.model_copy(update={"variant": f"{twice.variant} again", "worst": ()})
 
 
 def _read_evaluations(plan: Plan, store: Store) -> dict[tuple[str, str], Evaluation]:

@@ -10,7 +10,7 @@ _NORMAL = NormalDist()
 _ROOT_TOLERANCE = 1e-13
 
 
-def tango_z(gains: int, losses: int, *, n: int, difference: float) -> float:
+def tango_z(gains: float, losses: float, *, n: float, difference: float) -> float:
     """Tango's score statistic of 'the share right changes by `difference`', in standard errors.
 
     It falls as `difference` rises, and is zero at (gains - losses) / n.
@@ -34,7 +34,7 @@ def tango_z(gains: int, losses: int, *, n: int, difference: float) -> float:
     return distance / math.sqrt(variance)
 
 
-def tango_interval(gains: int, losses: int, *, n: int, confidence: float) -> Interval:
+def tango_interval(gains: float, losses: float, *, n: float, confidence: float) -> Interval:
     """Tango's score interval for the change in the share right, in [-1, 1].
 
     Unlike Wald's it keeps its width where no document changed: z^2 / (n + z^2) on each side.
@@ -68,7 +68,7 @@ def mid_p_mcnemar(gains: int, losses: int) -> float:
     return float(bdtr(fewer, changed, 0.5) + below)
 
 
-def clopper_pearson(successes: int, n: int, *, confidence: float) -> Interval:
+def clopper_pearson(successes: float, n: float, *, confidence: float) -> Interval:
     """Clopper and Pearson's exact interval for a share, in [0, 1].
 
     Source: Clopper and Pearson (1934), Biometrika 26:404-413, by quantiles of the beta.
