@@ -276,3 +276,21 @@ def test_a_text_that_cannot_be_read_is_an_error_that_names_it(tmp_path, base, ad
     assert "'read adapter desk', which failed" in errors["desk"]
     failed = {one.label: one.error for one in record.stages if one.error}
     assert failed["read adapter desk"].startswith("desk.jsonl:1: has 1 tokens")
+
+
+@pytest.mark.parametrize("vocabulary", ["top", "full"])
+def test_a_text_is_read_again_to_know_what_the_engine_changes(tmp_path, base, adapter, vocabulary):
+    suite = suite_of(KL, more=f"distributions: {{vocabulary: {vocabulary}}}\n")
+    suite = suite.replace("noise_floor: false", "noise_floor: true")
+    config = load_config(write(tmp_path, suite=suite, base=base, adapter=adapter))
+    record = run_gate(
+        config,
+        store=Store(tmp_path / "store"),
+        reports=tmp_path / "reports",
+        run_batch=run_in_process,
+    ).record
+    again = {one.text: one for one in record.distributions if one.variant == "adapter again"}
+    assert set(again) == {"desk", "general"}
+    assert all(sum(sums.kl for sums in one.documents) < 1e-6 for one in again.values())
+    assert {one.outcome for one in record.results if one.check.compare.name == "kl"} == {"pass"}
+    assert "read adapter again desk" in [one.label for one in record.stages]
