@@ -6,12 +6,10 @@ from typing import NamedTuple
 from gate.errors import ConfigError, SourceError, suggest
 from gate.evaluate import BINARY_METRICS
 from gate.evaluation_records import Corpus, Document, Sample, Score
-from gate.judging.bounds import bounds_of, documents_to_keep
 from gate.judging.judge import judge, verdict_of
 from gate.result_records import CheckResult, Verdict
 from gate.sample_files import LoggedSample, LoggedSamples, SampleFile, read_samples
 from gate.sample_pairs import pair_samples
-from gate.stats import proportions
 from gate.terms import Check, Noun, ResolvedCheck, Use
 
 REFERENCE, CANDIDATE = "reference", "candidate"
@@ -178,7 +176,7 @@ def _compare(pair: FilePair, question: Question, check: Check) -> TaskComparison
         candidate_file=str(pair.candidate.path),
         reference_mean=before.mean,
         candidate_mean=after.mean,
-        documents_needed=_documents_needed(result),
+        documents_needed=result.needed,
         result=result,
     )
 
@@ -225,19 +223,3 @@ def _direction(
         hint="keep results_*.json beside the samples, or give --lower-is-better "
         "or --higher-is-better",
     )
-
-
-def _documents_needed(result: CheckResult) -> int | None:
-    check, estimate = result.check, result.estimate
-    if result.outcome != "inconclusive" or estimate is None or check.at_least is None:
-        return None
-    most = 0
-    if estimate.flips is not None:
-        most = proportions.floor_documents(-check.at_least, confidence=check.confidence)
-    for bound in bounds_of(check, estimate):
-        if not bound.is_kept:
-            needed = documents_to_keep(bound, estimate, confidence=check.confidence)
-            if needed is None:
-                return None
-            most = max(most, needed)
-    return most if most > estimate.n else None

@@ -242,7 +242,7 @@ def _symbol(unit: str) -> str:
     """What stands behind a number of this unit: %, points, or the unit itself."""
     if unit == DIFFERENCE_OF_SHARES:
         return "points"
-    return "%" if _is_share(unit) else unit
+    return "%" if _is_share(unit) else unit.removeprefix("KL divergence in ")
 
 
 def p_value(value: float) -> str:

@@ -159,8 +159,9 @@ def at_margin(method, n, margin, times):
     ("times", "gate", "wald"),
     [(1, 0.049, 0.199), (1.5, 0.040, 0.118), (2, 0.041, 0.085), (4, 0.046, 0.061)],
 )
-def test_false_promotions_at_the_margin_are_those_of_the_published_enumeration(times, gate, wald):
-    assert at_margin(enumeration.judged_outcomes, 149, 0.02, times) == pytest.approx(gate, abs=6e-4)
+def test_false_promotions_at_the_margin_are_no_more_than_published_of_tango(times, gate, wald):
+    assert at_margin(enumeration.tango_outcomes, 149, 0.02, times) == pytest.approx(gate, abs=6e-4)
+    assert at_margin(enumeration.judged_outcomes, 149, 0.02, times) <= gate + 6e-4
     assert at_margin(enumeration.wald_outcomes, 149, 0.02, times) == pytest.approx(wald, abs=6e-4)
 
 
@@ -216,9 +217,10 @@ def test_a_page_without_the_mark_is_refused(tmp_path):
         verdicts.write_at_mark(file, "wald", "| new |")
 
 
-def test_where_every_flip_is_a_loss_the_error_is_that_of_the_whole_enumeration():
-    found = dict(enumeration.losses_only(0.02, (149, 300, 500)))
-    assert found == pytest.approx({149: 0.049, 300: 0.060, 500: 0.028}, abs=6e-4)
+def test_where_every_flip_is_a_loss_the_error_is_exactly_held():
+    found = dict(enumeration.losses_only(0.02, range(149, 1000, 7)))
+    assert max(found.values()) <= 0.05
+    assert found[149] == pytest.approx(0.98**149)
 
 
 def test_the_benchmark_of_judging_judges_ten_checks_of_which_none_fails():

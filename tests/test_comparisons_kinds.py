@@ -119,7 +119,7 @@ def test_next_to_no_changes_in_clusters_are_held_to_a_correlation_that_could_not
     groups = [i // 10 for i in range(200)]
     effect = 1 + (10 - 1) * 0.1
     none = delta.compare(*clustered(values, values, groups), confidence=0.95)
-    expected = proportions.tango_interval(0, 0, n=200 / effect, confidence=0.95)
+    expected = proportions.paired_interval(0, 0, n=200 / effect, confidence=0.95)
     assert (none.low, none.high) == pytest.approx(expected)
     assert none.standard_error is None
     lows = []

@@ -96,10 +96,23 @@ def test_a_metric_that_is_not_binary_is_looked_at_by_obrien_and_fleming():
     result = judged_at_looks(pair, make_check(at_least=-0.0011), sizes)
     assert result.estimate.method.startswith("paired t and BCa bootstrap, outer envelope, at the ")
     for at, look in enumerate(result.looks):
-        percent = ("99.99984", "99.951", "95.0")[at]
+        percent = ("99.951", "95.0")[at]
         assert look.estimate.method.endswith(
-            f"at the {percent} % of O'Brien-Fleming's look {at + 1} of 3"
+            f"at the {percent} % of O'Brien-Fleming's look {at + 1} of 2"
         )
+
+
+def test_a_mean_is_not_looked_at_over_fewer_than_two_hundred_documents():
+    values = [0.5 + (k % 7) / 100 for k in range(100)]
+    pair = both(tuple(make_score(name, values, is_binary=False) for name in ("merged", "q4")))
+    result = judged_at_looks(pair, make_check(at_least=-0.5), (50, 100, 200, 800))
+    assert result.outcome == "inconclusive"
+    assert result.reason == (
+        "a mean is first looked at over 200 documents, and 100 of 800 of desk_intent have been "
+        "asked"
+    )
+    few = judged_at_looks(pair, make_check(at_least=-0.5), (50, 100))
+    assert (few.outcome, [look.documents for look in few.looks]) == ("pass", [100])
 
 
 def test_a_comparison_without_a_bound_of_its_own_is_asked_at_obrien_and_flemings_confidence():

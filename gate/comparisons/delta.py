@@ -22,7 +22,9 @@ MEASURES = "difference"
 LN_PERPLEXITY = "ln perplexity"
 """The unit of the logarithm of a ratio of perplexities: 0.01 is about 1 %."""
 
+_ANYTIME = "anytime-valid confidence sequence (e-process)"
 _BITS = "bits_per_byte"
+_TANGO = "Tango score interval"
 _FEWEST_TO_RESAMPLE = 30
 _RULE_OF_THREE = "rule of three over the metric's range"
 
@@ -32,7 +34,8 @@ def compare(
 ) -> Estimate:
     """How much better the candidate does than the reference, paired by document.
 
-    * A binary metric gets Tango's score interval.
+    * A binary metric gets Tango's score interval; where all changes go one way, the outer
+      envelope with Clopper and Pearson's of their share.
     * A continuous one gets the outer envelope of Student's interval and the BCa bootstrap's, so
       that a bound is kept or broken only where both say so.
     * Where documents share clusters, Student's t with one degree of freedom less than there are
@@ -82,7 +85,7 @@ def interval(
         looks: of a sequential check.
     """
     if looks is None:
-        return proportions.tango_interval(gains, losses, n=n, confidence=confidence)
+        return proportions.paired_interval(gains, losses, n=n, confidence=confidence)
     return sequential.anytime_interval(gains, losses, n=n, confidence=confidence)
 
 
@@ -97,11 +100,15 @@ def _binary(
         high=high,
         n=n,
         unit=DIFFERENCE_OF_SHARES,
-        method="Tango score interval"
-        if looks is None
-        else "anytime-valid confidence sequence (e-process)",
+        method=_method(flips) if looks is None else _ANYTIME,
         flips=flips,
     )
+
+
+def _method(flips: Flips) -> str:
+    if flips.gains and flips.losses:
+        return _TANGO
+    return f"{_TANGO} and Clopper-Pearson interval of changes one way, outer envelope"
 
 
 def _flips(differences: NDArray[np.float64]) -> Flips:
@@ -155,10 +162,12 @@ def _clustered(
                 differences, groups, confidence=confidence
             )
         if reference.is_binary:
-            intervals["Tango score interval of the effective documents"] = _effective_tango(
+            intervals[f"{_TANGO} of the effective documents"] = _effective_tango(
                 _flips(differences), groups, confidence=confidence
             )
         found, method = _envelope(intervals.values()), _listed(intervals)
+    if reference.is_binary:
+        found = Interval(max(-1.0, found.low), min(1.0, found.high))
     return Estimate(
         value=mean,
         low=found.low,
@@ -175,7 +184,7 @@ def _clustered(
 def _effective_tango(flips: Flips, groups: Sequence[str], *, confidence: float) -> Interval:
     """Tango's interval of what so many documents in clusters are worth."""
     effect = clusters.least_design_effect(groups)
-    return proportions.tango_interval(
+    return proportions.paired_interval(
         flips.gains / effect, flips.losses / effect, n=len(groups) / effect, confidence=confidence
     )
 

@@ -252,13 +252,17 @@ def _with_slices(
     confidence = confidence_of_slice(case.check, len(slices))
     looks = decision.moment.looks
     collapsed = [
-        f"slice {one.slice} {case.hold(one.estimate, confidence, looks=looks).extent}"
+        (case.hold(one.estimate, confidence, looks=looks), one.slice)
         for one in slices
         if one.has_collapsed
     ]
     if not collapsed:
         return sentence
-    listed = " and ".join(collapsed)
+    worst, name = max(collapsed, key=lambda one: one[0].excess)
+    told = f"slice {name} {worst.extent}"
+    if len(collapsed) > 1:
+        count = f"{len(collapsed)} of {len(slices)} slices"
+        told = f"{count} are beyond the bound, the worst {name}: {worst.extent}"
     if decision.outcome == "pass":
-        return f"passes on average, but {listed}; {sentence}"
-    return f"{sentence}; {listed}"
+        return f"passes on average, but {told}; {sentence}"
+    return f"{sentence}; {told}"

@@ -26,6 +26,9 @@ from gate.terms import ResolvedCheck
 
 MomentOf = Callable[[], Moment]
 
+_FEWEST_OF_MEANS = 200
+"""Documents below which O'Brien and Fleming's normal statistic errs more often than it says."""
+
 
 class Measured(NamedTuple):
     """What a run measured: the arguments of `judge`."""
@@ -99,13 +102,20 @@ class Opener:
         """One for all documents, or one for each look that both variants have reached."""
         task, name = resolved.task, resolved.check.slice
         arms = (resolved.reference, resolved.variant, task)
-        whole, sizes = self._pair(*arms), self._measured.looks.get(task)
-        if sizes is None:
+        whole, planned = self._pair(*arms), self._measured.looks.get(task)
+        if planned is None:
             if name is not None:
                 require_slice(whole, name)
             return (partial(self._moment, arms, name, None),)
         reached = 1 + max(sample.place for sample in whole.reference.samples)
-        taken = [at for at, before in enumerate((0, *sizes[:-1])) if reached > before]
+        sizes = planned if whole.reference.is_binary else _looks_at_means(planned)
+        first = len(planned) - len(sizes)
+        taken = [at for at, before in enumerate((0, *planned)[first:-1]) if reached > before]
+        if not taken:
+            raise Unasked(
+                f"a mean is first looked at over {sizes[0]:,} documents, and {reached:,} of "
+                f"{sizes[-1]:,} of {task} have been asked"
+            )
         asked = [at for at in taken if self._part(*arms, name, sizes[at]).reference.samples]
         if name is not None and len(taken) == len(sizes):
             require_slice(whole, name)
@@ -171,3 +181,8 @@ class Opener:
         if corpus is None:
             return None
         return {document.id: len(document.choices) for document in corpus.documents}
+
+
+def _looks_at_means(planned: tuple[int, ...]) -> tuple[int, ...]:
+    """The looks that a metric which is not right or wrong is judged at; the last one always."""
+    return tuple(one for one in planned if one >= _FEWEST_OF_MEANS) or planned[-1:]

@@ -55,6 +55,11 @@ class Finding(NamedTuple):
         return any(bound.is_broken for bound in self.bounds)
 
     @property
+    def excess(self) -> float:
+        """By how much the whole interval lies beyond the bound it breaks most."""
+        return max(bound.sign * (bound.limit - bound.far) for bound in self.bounds)
+
+    @property
     def breach(self) -> str:
         """What is broken: 'loses at least 12 points (95 % one-sided), beyond the margin of 2'."""
         broken = [bound for bound in self.bounds if bound.is_broken]

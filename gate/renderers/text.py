@@ -132,6 +132,8 @@ def _point(text: str) -> str:
 def _collapsed(record: Record) -> Iterable[str]:
     for one in collapsed_slices(record):
         result = one.result
+        if result.outcome == "fail":  # the sentence of the check tells of its slices
+            continue
         yield _filled(
             f"slice {one.slice} of {result.task} collapsed: {result.variant} vs "
             f"{result.reference}: {one.check}: {one.estimate}, n = {one.n}",

@@ -200,7 +200,7 @@ def _statistic_step(bound: Bound, check: Check, estimate: Estimate) -> Iterator[
     if flips is None or not -1 < bound.limit < 1:
         return
     counts = {"gains": flips.gains, "losses": flips.losses, "n": estimate.n}
-    if _is_tango(estimate):
+    if _is_tango(estimate) and flips.gains and flips.losses:
         z = _NORMAL.inv_cdf(check.confidence)
         found = bound.sign * tango_z(**counts, difference=bound.limit)
         yield (

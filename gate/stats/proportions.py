@@ -52,6 +52,23 @@ def tango_interval(gains: float, losses: float, *, n: float, confidence: float) 
     return Interval(low, high)
 
 
+def paired_interval(gains: float, losses: float, *, n: float, confidence: float) -> Interval:
+    """The interval for the change in the share right: Tango's, and an exact one beside it.
+
+    Where no document changed the other way, the change is plus or minus a share, and Clopper and
+    Pearson's exact bounds of that share count as well: the wider ends are taken. With losses
+    alone Tango's keeps up to 6.9 % of candidates at a margin where it should keep 5 %. Without
+    any change the exact bound is that of `floor_documents`.
+    """
+    found = [tango_interval(gains, losses, n=n, confidence=confidence)]
+    if not gains:
+        low, high = clopper_pearson(losses, n, confidence=confidence)
+        found.append(Interval(-high, -low))
+    if not losses:
+        found.append(clopper_pearson(gains, n, confidence=confidence))
+    return Interval(min(one.low for one in found), max(one.high for one in found))
+
+
 def mid_p_mcnemar(gains: int, losses: int) -> float:
     """Two-sided mid-p value of McNemar's test that gains and losses are equally likely.
 
