@@ -11,7 +11,7 @@ RENDERED = {"report.html": "html", "summary.md": "markdown", "junit.xml": "junit
 
 
 def test_there_is_an_example():
-    assert [folder.name for folder in EXAMPLES] == ["example-engines"]
+    assert [folder.name for folder in EXAMPLES] == ["example-demo", "example-engines"]
 
 
 @pytest.mark.parametrize("file", RENDERED)

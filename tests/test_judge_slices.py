@@ -44,7 +44,7 @@ def test_a_collapsed_slice_is_told_beside_a_fail_too():
     pair = both(arms(0, 300, 2000, wrong=100), part=language)
     result = judged(pair, CHECK)
     assert result.outcome == "fail"
-    assert "documents; 3 of 3 slices are beyond the bound, the worst de: loses" in result.reason
+    assert "documents; 3 of 3 slices are beyond the bound, the worst 'de': loses" in result.reason
 
 
 def test_slices_that_hold_are_not_told():

@@ -262,7 +262,7 @@ def _with_slices(
     told = f"slice {name} {worst.extent}"
     if len(collapsed) > 1:
         count = f"{len(collapsed)} of {len(slices)} slices"
-        told = f"{count} are beyond the bound, the worst {name}: {worst.extent}"
+        told = f"{count} are beyond the bound, the worst {name!r}: {worst.extent}"
     if decision.outcome == "pass":
         return f"passes on average, but {told}; {sentence}"
     return f"{sentence}; {told}"
