@@ -12,7 +12,6 @@ from gate.distribution_records import Distribution, DocumentDivergence
 from gate.evaluation_records import Sample
 from gate.judging.judge import judge
 from gate.judging.noise import Noise
-from gate.stats import sample_size
 from gate.terms import Check, ResolvedCheck, Use
 
 CHECK = make_check(at_least=-0.02)
@@ -99,9 +98,6 @@ def test_a_gain_asked_for_has_no_ceiling_to_tell():
 def test_the_tolerance_of_a_pass_is_the_losses_it_survives(table):
     gains, losses, n = table
     result = judged(arms(*table, wrong=5), CHECK)
-    assert result.tolerance == sample_size.tolerated_losses(
-        gains, losses, n=n, limit=-0.02, confidence=0.95
-    )
     survived = arms(gains, losses + result.tolerance, n, wrong=5)
     undone = arms(gains, losses + result.tolerance + 1, n, wrong=5)
     assert [judged(pair, CHECK).outcome for pair in (survived, undone)] == ["pass", "inconclusive"]
@@ -110,7 +106,8 @@ def test_the_tolerance_of_a_pass_is_the_losses_it_survives(table):
 def test_the_tolerance_of_a_bound_on_flips_is_the_flips_it_survives():
     check = make_check("flips", at_most=0.08)
     result = judged(arms(3, 5, 400), check)
-    assert result.tolerance == sample_size.tolerated_flips(8, n=400, limit=0.08, confidence=0.95)
+    flipped = [judged(arms(3, 5 + more, 400), check).outcome for more in (14, 15)]
+    assert (result.tolerance, flipped) == (14, ["pass", "inconclusive"])
     assert result.reason.endswith("; 15 more flips would undo it")
 
 

@@ -5,7 +5,7 @@ from statistics import NormalDist
 
 import pytest
 
-from gate.stats import proportions, sample_size
+from gate.stats import sample_size
 
 
 def approx(expected, digits=6):
@@ -115,52 +115,3 @@ def test_the_design_effect_goes_from_documents_to_clusters(cluster_size, correla
         cluster_size=cluster_size, intraclass_correlation=correlation
     )
     assert found == pytest.approx(effect)
-
-
-@pytest.mark.parametrize("flip_rate", [0.001, 0.04])
-def test_clusters_take_as_many_times_the_documents_as_the_design_effect_says(flip_rate):
-    alone, clustered = (
-        sample_size.documents_for_power(
-            margin=0.02, flip_rate=flip_rate, confidence=0.95, power=0.9, design_effect=effect
-        )
-        for effect in (1.0, 3.0)
-    )
-    assert clustered == pytest.approx(3 * alone, abs=3)
-
-
-@pytest.mark.parametrize(
-    ("gains", "losses", "n"), [(0, 0, 1000), (20, 20, 1000), (5, 3, 300), (0, 2, 500), (0, 0, 149)]
-)
-def test_a_pass_stands_as_many_losses_as_it_tolerates_and_no_more(gains, losses, n):
-    more = sample_size.tolerated_losses(gains, losses, n=n, limit=-0.02, confidence=0.95)
-    lows = [
-        proportions.tango_interval(gains, losses + extra, n=n, confidence=0.95).low
-        for extra in (more, more + 1)
-    ]
-    assert lows[0] > -0.02 >= lows[1]
-
-
-def test_a_gain_asked_for_tolerates_losses_too():
-    assert sample_size.tolerated_losses(100, 0, n=200, limit=0.2, confidence=0.95) > 10
-
-
-def test_no_loss_is_tolerated_where_the_pass_does_not_stand():
-    assert sample_size.tolerated_losses(0, 50, n=1000, limit=-0.02, confidence=0.95) == 0
-
-
-def test_every_document_may_change_where_any_loss_is_allowed():
-    assert sample_size.tolerated_losses(0, 3, n=10, limit=-1.0, confidence=0.95) == 6
-
-
-@pytest.mark.parametrize(("changed", "n", "limit"), [(0, 1000, 0.01), (12, 1000, 0.03)])
-def test_a_pass_stands_as_many_flips_as_it_tolerates_and_no_more(changed, n, limit):
-    more = sample_size.tolerated_flips(changed, n=n, limit=limit, confidence=0.95)
-    highs = [
-        proportions.clopper_pearson(changed + extra, n, confidence=0.95).high
-        for extra in (more, more + 1)
-    ]
-    assert highs[0] < limit <= highs[1]
-
-
-def test_no_flip_is_tolerated_where_the_share_is_not_proved_below_the_limit():
-    assert sample_size.tolerated_flips(30, n=1000, limit=0.03, confidence=0.95) == 0

@@ -1,10 +1,8 @@
 """How far a candidate's next-token distributions are from a reference's: KL over texts."""
 
-import numpy as np
-
 from gate.distribution_records import Distribution
 from gate.result_records import Estimate
-from gate.stats.ratios import ratio_interval
+from gate.token_means import token_mean
 
 PACKAGES = ("numpy", "scipy")
 
@@ -33,19 +31,8 @@ def compare(distribution: Distribution, *, confidence: float) -> Estimate:
     Raises:
         ValueError: there is one document only.
     """
-    documents = distribution.documents
-    found = ratio_interval(
-        np.array([one.kl for one in documents]),
-        np.array([float(one.tokens) for one in documents]),
-        confidence=confidence,
+    sums = (one.kl for one in distribution.documents)
+    found = token_mean(
+        distribution, sums, unit="KL divergence in nats a token", confidence=confidence
     )
-    return Estimate(
-        value=found.ratio,
-        low=max(0.0, found.interval.low),
-        high=found.interval.high,
-        n=len(documents),
-        unit="KL divergence in nats a token",
-        method=f"ratio of sums over documents ({distribution.tokens:,} tokens), Student's t",
-        clusters=found.groups,
-        standard_error=found.standard_error,
-    )
+    return found.model_copy(update={"low": max(0.0, found.low)})

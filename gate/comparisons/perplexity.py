@@ -1,10 +1,8 @@
 """How much more a candidate is surprised by texts than a reference: the ratio of perplexities."""
 
-import numpy as np
-
 from gate.distribution_records import Distribution
 from gate.result_records import Estimate
-from gate.stats.ratios import ratio_interval
+from gate.token_means import token_mean
 
 PACKAGES = ("numpy", "scipy")
 
@@ -28,19 +26,7 @@ def compare(distribution: Distribution, *, confidence: float) -> Estimate:
     Raises:
         ValueError: there is one document only.
     """
-    documents = distribution.documents
-    found = ratio_interval(
-        np.array([one.nll_candidate - one.nll_reference for one in documents]),
-        np.array([float(one.tokens) for one in documents]),
-        confidence=confidence,
-    )
-    return Estimate(
-        value=found.ratio,
-        low=found.interval.low,
-        high=found.interval.high,
-        n=len(documents),
-        unit="logarithm of the perplexity ratio",
-        method=f"ratio of sums over documents ({distribution.tokens:,} tokens), Student's t",
-        clusters=found.groups,
-        standard_error=found.standard_error,
+    sums = (one.nll_candidate - one.nll_reference for one in distribution.documents)
+    return token_mean(
+        distribution, sums, unit="logarithm of the perplexity ratio", confidence=confidence
     )

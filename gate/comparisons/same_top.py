@@ -1,11 +1,9 @@
 """How often a candidate holds the same next token most probable as a reference, over texts."""
 
-import numpy as np
-
 from gate.distribution_records import Distribution
 from gate.result_records import Estimate
 from gate.stats import proportions
-from gate.stats.ratios import ratio_interval
+from gate.token_means import token_mean
 
 PACKAGES = ("numpy", "scipy")
 
@@ -30,22 +28,18 @@ def compare(distribution: Distribution, *, confidence: float) -> Estimate:
     Raises:
         ValueError: there is one document only.
     """
-    documents = distribution.documents
-    found = ratio_interval(
-        np.array([float(one.same_top) for one in documents]),
-        np.array([float(one.tokens) for one in documents]),
+    found = token_mean(
+        distribution,
+        (one.same_top for one in distribution.documents),
+        unit="share of tokens with the same most probable token",
         confidence=confidence,
     )
-    same = sum(one.same_top for one in documents)
+    same = sum(one.same_top for one in distribution.documents)
     exact = proportions.clopper_pearson(same, distribution.tokens, confidence=confidence)
-    return Estimate(
-        value=found.ratio,
-        low=max(0.0, min(found.interval.low, exact.low)),
-        high=min(1.0, max(found.interval.high, exact.high)),
-        n=len(documents),
-        unit="share of tokens with the same most probable token",
-        method=f"ratio of sums over documents ({distribution.tokens:,} tokens), Student's t, "
-        "at the least Clopper-Pearson",
-        clusters=found.groups,
-        standard_error=found.standard_error,
+    return found.model_copy(
+        update={
+            "low": max(0.0, min(found.low, exact.low)),
+            "high": min(1.0, max(found.high, exact.high)),
+            "method": f"{found.method}, at the least Clopper-Pearson",
+        }
     )

@@ -12,7 +12,6 @@ from gate.stats.groups import group_sums
 from gate.stats.intervals import Interval
 from gate.stats.sample_size import design_effect_of
 
-_EQUAL = 1e-12
 _LEAST_CORRELATION = 0.1
 
 
@@ -40,7 +39,7 @@ def cluster_interval(
     SE^2 = G / (G - 1) sum_g (sum_{i in g} (d_i - mean))^2 / n^2 over G clusters, with Student's t
     of G - 1 degrees of freedom. Below 10 clusters it still errs (6.6 % at a nominal 5 % with 10,
     7.5 % with 6: Cameron and Miller 2015, Journal of Human Resources 50:317-372). Clusters that
-    all deviate by nothing give it no width: ask `is_unvarying` first.
+    all deviate by nothing give it no width.
 
     Args:
         differences: one value per document.
@@ -56,7 +55,7 @@ def cluster_interval(
     from scipy.special import stdtrit
 
     n, mean = len(differences), float(differences.mean())
-    deviations = _deviations(differences, clusters)
+    deviations = group_sums(differences - mean, clusters)
     count = len(deviations)
     error = math.sqrt(count / (count - 1) * float(deviations @ deviations)) / n
     reach = float(stdtrit(count - 1, confidence)) * error
@@ -112,23 +111,3 @@ def least_design_effect(clusters: Sequence[str]) -> float:
     sizes = np.unique(np.asarray(clusters), return_counts=True)[1]
     size = float((sizes**2).sum() / sizes.sum())
     return design_effect_of(cluster_size=size, intraclass_correlation=_LEAST_CORRELATION)
-
-
-def is_unvarying(
-    differences: NDArray[np.float64], clusters: Sequence[str], *, value_range: float
-) -> bool:
-    """Whether no cluster deviates from the mean, up to rounding: no spread to take an error from.
-
-    What the number of clusters leaves open is then `means.unvarying_interval`, with the number of
-    clusters for n.
-
-    Raises:
-        ValueError: fewer than two clusters, or not one cluster for each document.
-    """
-    deviations = _deviations(differences, clusters)
-    return bool(np.abs(deviations).max() <= _EQUAL * value_range * len(differences))
-
-
-def _deviations(differences: NDArray[np.float64], clusters: Sequence[str]) -> NDArray[np.float64]:
-    """Each cluster's sum of deviations from the mean over documents."""
-    return group_sums(differences - differences.mean(), clusters)

@@ -1,10 +1,9 @@
 """How many documents a proof takes, and what so many documents can find."""
 
 import math
-from collections.abc import Callable
 from statistics import NormalDist
 
-from gate.stats.proportions import clopper_pearson, floor_documents, tango_z
+from gate.stats.proportions import floor_documents
 
 _NORMAL = NormalDist()
 
@@ -36,12 +35,11 @@ def documents_for_power(
     confidence: float,
     difference: float = 0.0,
     power: float = 0.8,
-    design_effect: float = 1.0,
 ) -> int | None:
     """Documents that a paired binary metric needs to prove non-inferiority with this power.
 
     (z_confidence + z_power)^2 (flip_rate - difference^2) / (margin + difference)^2, and
-    `floor_documents` at the least where the margin is above 0; both times the design effect.
+    `floor_documents` at the least where the margin is above 0.
 
     Args:
         margin: loss allowed, as a share of documents; below 0 for a gain asked for.
@@ -49,19 +47,16 @@ def documents_for_power(
         confidence: one-sided confidence.
         difference: true change in the share right; negative for a loss.
         power: probability of a proof.
-        design_effect: of documents that come in clusters (`design_effect_of`).
 
     Returns:
         Documents; None where the difference is at or beyond the margin, so that none suffice.
     """
     variance = max(flip_rate - difference**2, 0.0)
-    documents = documents_needed(
-        margin + difference, variance * design_effect, confidence=confidence, power=power
-    )
+    documents = documents_needed(margin + difference, variance, confidence=confidence, power=power)
     if documents is None or margin <= 0.0:
         return documents
     floor = floor_documents(margin, confidence=confidence)
-    return max(documents, math.ceil(design_effect * floor))
+    return max(documents, floor)
 
 
 def design_effect_of(*, cluster_size: float, intraclass_correlation: float) -> float:
@@ -100,55 +95,3 @@ def documents_needed(
 def implied_variance(half_width: float, n: int, *, confidence: float) -> float:
     """The variance of one document that gives the mean of n of them this distance to its bound."""
     return n * (half_width / _NORMAL.inv_cdf(confidence)) ** 2
-
-
-def tolerated_losses(gains: int, losses: int, *, n: int, limit: float, confidence: float) -> int:
-    """How many more of the same documents could turn wrong with Tango's low end above the limit.
-
-    Args:
-        gains: documents wrong under the reference and right under the candidate.
-        losses: documents right under the reference and wrong under the candidate.
-        n: paired documents.
-        limit: change in the share right that the interval has to lie above, in (-1, 1).
-        confidence: one-sided confidence.
-
-    Returns:
-        Documents, of those that did not change; 0 also where the interval is not above the limit
-        as it is.
-    """
-    z = _NORMAL.inv_cdf(confidence)
-    return _most(
-        n - gains - losses,
-        lambda more: tango_z(gains, losses + more, n=n, difference=limit) > z,
-    )
-
-
-def tolerated_flips(changed: int, *, n: int, limit: float, confidence: float) -> int:
-    """How many more documents could change with Clopper and Pearson's high end below the limit.
-
-    Args:
-        changed: documents that changed.
-        n: paired documents.
-        limit: share of changed documents that the interval has to lie below.
-        confidence: one-sided confidence.
-
-    Returns:
-        Documents, of those that did not change; 0 also where the interval is not below the limit
-        as it is.
-    """
-    return _most(
-        n - changed,
-        lambda more: clopper_pearson(changed + more, n, confidence=confidence).high < limit,
-    )
-
-
-def _most(largest: int, holds_with: Callable[[int], bool]) -> int:
-    """The largest count up to `largest` that something still holds with; 0 if with none."""
-    low, high = 0, largest
-    while low < high:
-        middle = (low + high + 1) // 2
-        if holds_with(middle):
-            low = middle
-        else:
-            high = middle - 1
-    return low
