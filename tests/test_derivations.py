@@ -87,6 +87,17 @@ def test_the_e_values_at_the_bound_are_the_published_ones():
     assert "documents at the least" not in told
 
 
+def test_at_looks_gains_are_weighed_against_losses_by_evidence_that_allows_looks():
+    early = binary(10, 60, 1000, is_early=True)
+    found = result(early, "fail", looks=(Look(documents=1000, estimate=early),), at_least=-0.02)
+    assert fact(found, "McNemar's e-value").endswith("e+07")
+    names = [formula.name for formula in derive(found).formulas]
+    assert "McNemar's e-value" in names
+    assert "mid-p McNemar" not in names
+    assert "Clopper-Pearson interval" not in names
+    assert flip_rate(found) is None
+
+
 def test_the_fewest_documents_are_told_beside_those_there_are():
     told = steps(result(binary(0, 0, 100), "inconclusive", at_least=-0.02))
     assert (

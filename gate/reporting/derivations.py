@@ -17,11 +17,19 @@ from gate.presentation import (
     percent,
     precise,
 )
-from gate.reporting.formulas import CLOPPER_PEARSON, FLOOR, HOLM, MID_P, Formula, formulas_of
+from gate.reporting.formulas import (
+    CLOPPER_PEARSON,
+    FLOOR,
+    HOLM,
+    MCNEMAR_E,
+    MID_P,
+    Formula,
+    formulas_of,
+)
 from gate.result_records import CheckResult, Estimate
 from gate.serving_records import RATIO
 from gate.stats.proportions import clopper_pearson, floor_documents, tango_z
-from gate.stats.sequential import e_value
+from gate.stats.sequential import e_value, mcnemar_e_value
 from gate.terms import Check
 
 _NORMAL = NormalDist()
@@ -62,15 +70,26 @@ def derive(result: CheckResult) -> Derivation | None:
 def flip_rate(result: CheckResult) -> str | None:
     """The share of documents that changed, with its interval.
 
-    None of a metric without flips, and where the estimate itself is that share.
+    None of a metric without flips, where the estimate itself is that share, and of a sequential
+    check: the interval is one that may be looked at once.
     """
     estimate = result.estimate
-    if estimate is None or estimate.flips is None or _is_flip_rate(estimate):
+    if estimate is None or estimate.flips is None or _is_flip_rate(estimate) or result.looks:
         return None
     changed = estimate.flips.gains + estimate.flips.losses
     low, high = clopper_pearson(changed, estimate.n, confidence=result.check.confidence)
     ends = " to ".join(percent(end, decimals=2).removesuffix(" %") for end in (low, high))
     return f"{percent(changed / estimate.n, decimals=2)} ({ends})"
+
+
+def change_test(result: CheckResult) -> str:
+    """Whether gains and losses could be equally likely: at looks, by evidence that allows them."""
+    if result.estimate is None or result.estimate.flips is None:
+        return ""
+    flips = result.estimate.flips
+    if result.looks:
+        return f"McNemar's e-value {mcnemar_e_value(flips.gains, flips.losses):.4g}"
+    return f"mid-p {p_value(flips.mid_p)}"
 
 
 def correction_text(result: CheckResult) -> str:
@@ -96,7 +115,7 @@ def evidence(result: CheckResult) -> tuple[str, ...]:
     if estimate.flips is not None:
         flips = estimate.flips
         told = f"{count(flips.losses)} lost, {count(flips.gains)} gained"
-        told += f", mid-p {p_value(flips.mid_p)}"
+        told += f", {change_test(result)}"
         found.append(f"{told}, {rate} flipped" if rate else told)
     if result.looks:
         found.append(
@@ -142,7 +161,10 @@ def _counts(result: CheckResult, estimate: Estimate) -> Iterator[Fact]:
     yield Fact("gains, losses", f"{flips.gains:,}, {flips.losses:,}")
     if rate is not None:
         yield Fact("flip rate", rate)
-    yield Fact("mid-p", p_value(flips.mid_p))
+    if result.looks:
+        yield Fact("McNemar's e-value", f"{mcnemar_e_value(flips.gains, flips.losses):.4g}")
+    else:
+        yield Fact("mid-p", p_value(flips.mid_p))
 
 
 def _quantiles(result: CheckResult, estimate: Estimate) -> Iterator[Fact]:
@@ -160,8 +182,8 @@ def _quantiles(result: CheckResult, estimate: Estimate) -> Iterator[Fact]:
 def _formulas(result: CheckResult, estimate: Estimate) -> Iterator[Formula]:
     yield from formulas_of(estimate.method)
     if estimate.flips is not None:
-        yield MID_P
-        if not _is_flip_rate(estimate):
+        yield MCNEMAR_E if result.looks else MID_P
+        if flip_rate(result) is not None:
             yield CLOPPER_PEARSON
         if any(_has_floor(bound, result) for bound in bounds_of(result.check, estimate)):
             yield FLOOR

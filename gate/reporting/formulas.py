@@ -32,6 +32,12 @@ MID_P = Formula(
     "Fagerland, Lydersen, Laake 2013",
     "Binary metrics",
 )
+MCNEMAR_E = Formula(
+    "McNemar's e-value",
+    ("E = B(gains + 1, losses + 1) · 2^(gains + losses); B: the beta function",),
+    "a mixture over a uniform share of gains; it holds at every look",
+    "Looking early",
+)
 HOLM = Formula(
     "Holm's correction",
     (
