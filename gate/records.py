@@ -10,6 +10,7 @@ from gate.evaluation_records import Corpus, Score
 from gate.lineage_records import Duplicates, Lineage, Policy
 from gate.result_records import CheckResult, NoiseFloor, VariantVerdict, Verdict
 from gate.serving_records import Serving
+from gate.signoff_records import SignOff
 from gate.terms import Candidate, Noun, Source, StageKind, Task, Variant
 
 SCHEMA_VERSION = 1
@@ -142,3 +143,4 @@ class Record(Noun):
     stages: tuple[StageRecord, ...]
     provenance: Provenance
     warnings: tuple[str, ...] = ()
+    signoff: tuple[SignOff, ...] = ()

@@ -1,4 +1,14 @@
 "use strict";
+window.mergegate = {
+  /* The data of an island, unpacked: text, or null where the page has none of that name. */
+  async island(name) {
+    const node = document.querySelector(`script[data-island="${name}"]`);
+    if (!node) return null;
+    const bytes = Uint8Array.from(atob(node.textContent), (letter) => letter.charCodeAt(0));
+    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+    return new Response(stream).text();
+  },
+};
 (() => {
   const all = (selector) => [...document.querySelectorAll(selector)];
   all(".controls").forEach((node) => { node.hidden = false; });

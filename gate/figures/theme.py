@@ -1,0 +1,102 @@
+"""What all figures have in common: the palette, the type, the width, and how a page colours them.
+
+Colours are written as they are on white paper. A page has its own, light and dark, in style sheet
+variables of the same names; `for_page` puts those in their place.
+"""
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import altair
+
+WIDTH = 640
+"""Width of a view in pixels; in a page every view of this width takes the width there is."""
+
+PALETTE = {
+    "paper": "#fffffe",
+    "ink": "#1d1c1a",
+    "soft": "#66625a",
+    "rule": "#dcd7cc",
+    "pass": "#1b6b47",
+    "fail": "#a8232b",
+    "inconclusive": "#8a5800",
+    "error": "#5d3a94",
+    "allowed": "#e4efe8",
+    "link": "#234f8e",
+    "fall": "#8a5a3c",
+    "heat-0": "#f3f0e9",
+    "heat-1": "#e3d3b4",
+    "heat-2": "#d0ac77",
+    "heat-3": "#b17f45",
+    "heat-4": "#85542a",
+    "heat-5": "#55301a",
+}
+"""{name: colour on white paper}; no two are alike, so that each can be told by its colour.
+
+The last six are the steps of a heat map, from little to much.
+"""
+
+OUTCOMES = ("pass", "fail", "inconclusive", "error", "neutral")
+"""What a mark can say, in the order of `SHAPES` and `OUTCOME_COLOURS`."""
+
+OUTCOME_COLOURS = tuple(PALETTE["soft" if name == "neutral" else name] for name in OUTCOMES)
+
+SHAPES = ("circle", "cross", "diamond", "triangle-up", "square")
+"""The shape of each outcome, so that none is told by colour alone."""
+
+FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
+
+_COLOUR = re.compile("|".join(re.escape(colour) for colour in PALETTE.values()), re.IGNORECASE)
+_NAMES = {colour: name for name, colour in PALETTE.items()}
+
+
+def finish(chart: "altair.TopLevelMixin") -> str:
+    """The chart as JSON in the figures' common style, ready to be drawn or to stand in a page."""
+    spec = chart.to_dict()
+    spec["config"] = _config() | spec.get("config", {})
+    spec["background"] = PALETTE["paper"]
+    spec["autosize"] = {"type": "pad", "contains": "padding"}
+    return json.dumps(spec, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def for_page(text: str) -> str:
+    """A specification or a drawing in a page's own colours, light or dark as its reader has it."""
+    return _COLOUR.sub(lambda found: f"var(--{_NAMES[found[0].lower()]})", text)
+
+
+def _config() -> dict[str, Any]:
+    ink, soft, rule = (PALETTE[name] for name in ("ink", "soft", "rule"))
+    return {
+        "font": FONT,
+        "view": {"stroke": None},
+        "axis": {
+            "labelColor": soft,
+            "titleColor": soft,
+            "labelFontSize": 12,
+            "titleFontSize": 12,
+            "titleFontWeight": "normal",
+            "gridColor": rule,
+            "domainColor": rule,
+            "tickColor": rule,
+        },
+        "header": {"labelColor": ink, "titleColor": soft, "labelFontSize": 13},
+        "legend": {
+            "labelColor": ink,
+            "titleColor": soft,
+            "labelFontSize": 12,
+            "titleFontSize": 12,
+            "titleFontWeight": "normal",
+            "orient": "top",
+        },
+        "title": {
+            "color": ink,
+            "subtitleColor": soft,
+            "fontSize": 13,
+            "subtitleFontSize": 12,
+            "anchor": "start",
+            "fontWeight": "bold",
+        },
+        "text": {"color": ink, "fontSize": 12},
+    }

@@ -1,0 +1,1 @@
+"""Pages that load nothing: templates, style and script put together into one file."""
