@@ -95,8 +95,8 @@ class Distribution(Noun):
     text: str
     tokens_hash: str
     documents: tuple[DocumentDivergence, ...]
-    kl_percentiles: dict[str, float] = Field(default_factory=dict)
-    delta_p_percentiles: dict[str, float] = Field(default_factory=dict)
+    kl_percentiles: dict[str, float] = Field(default={})
+    delta_p_percentiles: dict[str, float] = Field(default={})
     delta_p_rms: float
     top: int | None = None
     shortfall: Shortfall | None = None

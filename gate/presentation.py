@@ -4,11 +4,11 @@ import math
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Literal, NamedTuple
 
 from gate.aggregates import value_of
 from gate.digest import digest_json
+from gate.digits import as_written, decimals_for, digits, trimmed
 from gate.errors import StageError
 from gate.evaluation_records import Score
 from gate.result_records import DIFFERENCE_OF_SHARES, CheckResult, Estimate, Outcome, Verdict
@@ -34,7 +34,10 @@ VERDICT_SENTENCES: dict[Verdict, str] = {
 }
 """What each verdict says of a release, to be read after its name."""
 
-_MOST_DECIMALS = 20
+_DUST = 1e-12
+_WHOLE_WIDTHS = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 16.0, 32.0)
+_LARGE = 1e6
+_PERFECT = (0.0, 1.0, 100.0)
 _UNPRINTABLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff\u200e\u200f\u2028-\u202e\u2066-\u2069]"
 )
@@ -76,7 +79,8 @@ def count(number: int, noun: str = "") -> str:
 
 def percent(share: float, *, decimals: int = 1, apart_from: Iterable[float] = (0.0, 1.0)) -> str:
     """A share as '64.3 %', with more decimals where fewer would show a value it is not."""
-    return f"{_digits(_exact(share) * 100, decimals, (_exact(o) * 100 for o in apart_from))} %"
+    others = (as_written(other) * 100 for other in apart_from)
+    return f"{digits(as_written(share) * 100, decimals, others)} %"
 
 
 def quantity(value: float, unit: str, *, apart_from: Iterable[float] = ()) -> str:
@@ -95,12 +99,17 @@ def quantity(value: float, unit: str, *, apart_from: Iterable[float] = ()) -> st
 def amount(
     value: float, unit: str, *, decimals: int | None = None, apart_from: Iterable[float] = ()
 ) -> str:
-    """The number of `quantity`, without its unit; three significant digits unless told."""
+    """The number of `quantity`, without its unit; three significant digits unless told.
+
+    What is not zero never reads as zero, but for the dust that sums of floats leave; nor does a
+    share that is not whole read as 100, or a ratio that is not 1 as 1.
+    """
     factor = 100 if _is_share(unit) else 1
-    shown = _exact(value) * factor
+    shown = as_written(value) * factor
     if decimals is None:
-        decimals = 2 if factor != 1 else _decimals_for(shown, significant=3)
-    return _digits(shown, decimals, (_exact(other) * factor for other in apart_from))
+        decimals = 2 if factor != 1 else decimals_for(shown, significant=3)
+    others = (*apart_from, *_telling_values(value, unit))
+    return digits(shown, decimals, (as_written(other) * factor for other in others))
 
 
 def precise(value: float, *, apart_from: Iterable[float] = ()) -> str:
@@ -108,10 +117,24 @@ def precise(value: float, *, apart_from: Iterable[float] = ()) -> str:
 
     As in `quantity`, it stands to the values of `apart_from` as the unrounded number does.
     """
-    number = _exact(value)
-    decimals = _decimals_for(number, significant=6)
-    shown = _digits(number, decimals, (_exact(other) for other in apart_from))
-    return shown.rstrip("0").rstrip(".") if "." in shown else shown
+    return trimmed(value, significant=6, apart_from=apart_from)
+
+
+def bits(per_weight: float | None) -> str:
+    """Bits per weight: '4.85'; '16.0' only where it is 16, not where some tensors are wider."""
+    if per_weight is None:
+        return MISSING
+    return amount(per_weight, "", apart_from=_WHOLE_WIDTHS)
+
+
+def evidence_text(value: float, *, apart_from: Iterable[float] = ()) -> str:
+    """An e-value, which can be astronomical: '19.14', '2.3e+15'.
+
+    Below a million it stands to the values of `apart_from` as the unrounded number does.
+    """
+    if not math.isfinite(value) or value >= _LARGE:
+        return f"{value:.3g}"
+    return trimmed(value, significant=6, apart_from=apart_from)
 
 
 def unit_label(unit: str) -> str:
@@ -148,7 +171,7 @@ def bound_text(check: Check, unit: str) -> str:
 
 def exact(value: float, unit: str) -> str:
     """A value as it was written, unrounded: '-2 points', '8 %'."""
-    number = f"{_exact(value) * (100 if _is_share(unit) else 1):f}"
+    number = f"{as_written(value) * (100 if _is_share(unit) else 1):f}"
     number = number.rstrip("0").rstrip(".") if "." in number else number
     return f"{number} {_symbol(unit)}".rstrip()
 
@@ -163,8 +186,8 @@ def interval_text(estimate: Estimate, check: Check | None = None) -> str:
     if estimate.unit.startswith(RATIO) and estimate.low == estimate.high:
         return amount(estimate.value, estimate.unit, apart_from=apart_from)
     is_share = _is_share(estimate.unit)
-    width = _exact(estimate.high - estimate.low)
-    decimals = 2 if is_share else _decimals_for(width or _exact(estimate.value), significant=2)
+    width = as_written(estimate.high - estimate.low)
+    decimals = 2 if is_share else decimals_for(width or as_written(estimate.value), significant=2)
     value, low, high = (
         amount(number, estimate.unit, decimals=decimals, apart_from=apart_from)
         for number in (estimate.value, estimate.low, estimate.high)
@@ -198,7 +221,7 @@ def score_text(score: Score | None) -> str:
         value = value_of(score)
     except StageError:
         return MISSING
-    return amount(value, "") if math.isfinite(value) else "infinite"
+    return amount(value, "", apart_from=_PERFECT) if math.isfinite(value) else "infinite"
 
 
 def size(size_bytes: int | None) -> str:
@@ -210,13 +233,14 @@ def size(size_bytes: int | None) -> str:
         if value < 999.5:  # noqa: PLR2004 - the next unit begins where this one rounds to 1000
             return f"{value:.3g} {unit}"
         value /= 1000
-    return f"{value:,.3g} TB"
+    return f"{value:.3g} TB" if value < 999.5 else f"{value:,.0f} TB"  # noqa: PLR2004 - as above
 
 
 def duration(seconds: float) -> str:
     """A time: '0.04 s', '12.3 s', '3 min 05 s', '2 h 14 min'."""
     if seconds < 59.95:  # noqa: PLR2004 - what would read as 60.0 s is a minute
-        return f"{seconds:.1f} s" if seconds >= 1 else f"{seconds:.2g} s"
+        decimals = 1 if seconds >= 1 else decimals_for(as_written(seconds), significant=2)
+        return f"{as_written(seconds):.{decimals}f} s"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes_left = divmod(minutes, 60)
     return f"{hours} h {minutes_left:02} min" if hours else f"{minutes} min {rest:02} s"
@@ -225,6 +249,12 @@ def duration(seconds: float) -> str:
 def moment(when: datetime) -> str:
     """A moment to the minute, in UTC: '2026-11-22 15:04 UTC'."""
     return when.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def typeset(text: str) -> str:
+    """Numbers with a minus sign for the hyphen, and not parted from their percent sign."""
+    text = re.sub(r"(?<![\w.])-(?=\d)", "\N{MINUS SIGN}", text)
+    return re.sub(r"(?<=\d) %", "\N{NO-BREAK SPACE}%", text)
 
 
 def anchor(*names: str | int) -> str:
@@ -246,23 +276,12 @@ def _symbol(unit: str) -> str:
 
 
 def p_value(value: float) -> str:
-    """A p-value: '0.0391', and '< 0.0001' below that."""
-    return "< 0.0001" if value < 0.0001 else f"{value:.3g}"  # noqa: PLR2004
+    """A p-value: '0.0391', and '< 0.0001' below that; '1' only where it is 1."""
+    return "< 0.0001" if value < 0.0001 else trimmed(value, significant=3, apart_from=(0.0, 1.0))  # noqa: PLR2004
 
 
-def _exact(value: float) -> Decimal:
-    return Decimal(repr(float(value)))
-
-
-def _decimals_for(value: Decimal, *, significant: int) -> int:
-    return max(0, significant - 1 - value.adjusted()) if value else 0
-
-
-def _digits(value: Decimal, decimals: int, others: Iterable[Decimal]) -> str:
-    others = tuple(others)
-    for places in range(decimals, _MOST_DECIMALS + 1):
-        text = f"{value:,.{places}f}"
-        shown = Decimal(text.replace(",", ""))
-        if all(shown.compare(other) == value.compare(other) for other in others):
-            return text.removeprefix("-") if not shown else text
-    return f"{value:,f}"
+def _telling_values(value: float, unit: str) -> tuple[float, ...]:
+    """What a number of this unit must not read as, unless it is: nothing, all, no difference."""
+    is_part = _is_share(unit) and unit != DIFFERENCE_OF_SHARES
+    telling = (0.0, 1.0) if is_part else (no_difference(unit),)
+    return tuple(one for one in telling if abs(value - one) > _DUST)

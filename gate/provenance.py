@@ -144,11 +144,22 @@ def _gpus() -> tuple[str, ...]:
     return tuple(_output([tool, "--query-gpu=name", "--format=csv,noheader"]).splitlines())
 
 
+def repository(folder: Path) -> Path | None:
+    """The root of the git repository that a folder is in; None where it is in none."""
+    root = _git(folder, "rev-parse", "--show-toplevel")
+    return Path(root) if root else None
+
+
 def _git_commit(root: Path) -> str | None:
+    return _git(root, "rev-parse", "HEAD")
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    """What git says of a folder on one line; None without git or outside of a repository."""
     tool = shutil.which("git")
     if tool is None:
         return None
-    return _output([tool, "-C", str(root), "rev-parse", "HEAD"]).strip() or None
+    return _output([tool, "-C", str(folder), *arguments]).strip("\n") or None
 
 
 def _output(command: list[str]) -> str:

@@ -44,9 +44,9 @@ class WeightReport(Noun):
     fallbacks: tuple[Fallback, ...] = ()
     warnings: tuple[str, ...] = ()
     merger: str | None = None
-    kept: dict[str, float] = Field(default_factory=dict)
+    kept: dict[str, float] = Field(default={})
     base_precision: str | None = None
-    divergences: dict[str, float] = Field(default_factory=dict)
+    divergences: dict[str, float] = Field(default={})
 
     @property
     def bits_per_weight(self) -> float:
@@ -114,8 +114,33 @@ class Provenance(Noun):
     gate_version: str
 
 
+class RunCommand(Noun):
+    """How a run was started, so that it can be again.
+
+    Attributes:
+        config: gate.yaml, from the root of its git repository; from the root of the file system
+            where it is in none.
+        config_digest: the sha256 of that file, as it was read.
+        suite: the suite's file, likewise.
+        store: where finished stages were kept, likewise.
+        allow_pickle: whether weights could be read that run code when they are read.
+        trust_remote_code: whether models could run Python code of their own.
+    """
+
+    config: str
+    config_digest: str
+    suite: str
+    store: str
+    allow_pickle: bool = False
+    trust_remote_code: bool = False
+
+
 class Record(Noun):
-    """A finished run: the product. Every report is rendered from this and nothing else."""
+    """A finished run: the product. Every report is rendered from this and nothing else.
+
+    Signatures leave out the fields that are at their default: once published, a default never
+    changes, and a field that has none never gets one without another schema version.
+    """
 
     schema_version: int = SCHEMA_VERSION
     release: str
@@ -142,5 +167,6 @@ class Record(Noun):
     verdict: Verdict
     stages: tuple[StageRecord, ...]
     provenance: Provenance
+    run: RunCommand | None = None
     warnings: tuple[str, ...] = ()
     signoff: tuple[SignOff, ...] = ()

@@ -1,8 +1,10 @@
 """What a judgement is made of: estimates, the noise they stand in, results and verdicts."""
 
+from collections import Counter
+from collections.abc import Sequence
 from typing import Literal
 
-from gate.terms import Check, Noun
+from gate.terms import Check, Noun, ResolvedCheck
 
 Outcome = Literal["pass", "fail", "inconclusive", "error"]
 Verdict = Literal["promote", "block", "inconclusive", "error"]
@@ -141,6 +143,23 @@ class CheckResult(Noun):
     correction: Correction | None = None
     slices: tuple[SliceResult, ...] = ()
     looks: tuple[Look, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """The name people and CI know the check by, as in ResolvedCheck."""
+        return ResolvedCheck(
+            check=self.check, variant=self.variant, reference=self.reference, task=self.task
+        ).label
+
+
+def labels_of(results: Sequence[CheckResult]) -> tuple[str, ...]:
+    """A name for each result, told apart by '#2' where several checks have the same."""
+    seen: Counter[str] = Counter()
+    labels = []
+    for label in (result.label for result in results):
+        seen[label] += 1
+        labels.append(label if seen[label] == 1 else f"{label}#{seen[label]}")
+    return tuple(labels)
 
 
 class VariantVerdict(Noun):

@@ -1,7 +1,9 @@
 """Who approved, rejected or waived, when and why: the noun of a sign-off."""
 
-from datetime import date, datetime
+from datetime import date
 from typing import Literal
+
+from pydantic import AwareDatetime
 
 from gate.terms import Noun
 
@@ -28,7 +30,7 @@ class SignOff(Noun):
     reason: str
     check: str | None = None
     until: date | None = None
-    signed_at: datetime
+    signed_at: AwareDatetime
     record: str
     previous: str = ""
     digest: str

@@ -3,6 +3,7 @@ import json
 import shutil
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ cases, enumeration, judging, sequences, simulation, verdicts = map(
     importlib.import_module,
     ("cases", "enumeration", "judging", "sequences", "simulation", "verdicts"),
 )
+report_records, reports = map(importlib.import_module, ("report_records", "reports"))
 
 PICO = synthetic.SHAPES["pico"]
 
@@ -238,3 +240,58 @@ def test_the_table_of_the_documentation_is_what_the_judge_gives():
     told = " / ".join(f"{share:.1f}" for share in shares)
     page = (FOLDER.parent / "docs" / "verdicts.md").read_text(encoding="utf-8")
     assert f"| 0.02 | 149 | {told} |" in page
+
+
+# What a report takes
+
+
+@pytest.fixture(scope="module")
+def small_record():
+    return report_records.make_record(report_records.Size(documents=60, changed=0.1))
+
+
+def test_the_benchmark_of_reports_has_documents_of_the_size_that_it_tells(small_record):
+    documents = [one for corpus in small_record.corpora for one in corpus.documents]
+    assert len(documents) == 60
+    assert {len(document.choices) for document in documents} == {4}
+    assert 550 < sum(len(document.prompt) for document in documents) / 60 < 650
+
+
+def test_the_benchmark_of_reports_changes_the_share_of_documents_that_it_tells():
+    record = report_records.make_record(report_records.Size(documents=4_000, changed=0.05))
+    arms = [score.samples for score in record.scores if score.task == report_records.TASKS[0]]
+    assert len(arms) == len(report_records.ARMS) == 6
+    for before, after in pairwise(arms):
+        changed = sum(a.value != b.value for a, b in zip(before, after, strict=True))
+        assert changed / len(before) == pytest.approx(0.05, abs=0.02)
+
+
+def test_the_benchmark_of_reports_renders_a_page_in_processes_of_their_own(tmp_path):
+    page = tmp_path / "report.html"
+    found = reports.measure_render(report_records.Size(documents=20, changed=0.1), page)
+    assert found.size_bytes == page.stat().st_size > 0
+    assert 0 < found.best <= found.first
+    assert [file.name for file in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_the_benchmark_of_reports_marks_a_target_that_is_not_kept():
+    size = report_records.Size(documents=1_000, changed=0.05)
+    slow = reports.Rendered(first_ever=9.0, first=2.0, best=1.5, size_bytes=2_000_000)
+    assert reports.render_row(size, slow) == "| 1,000 | 5% | 2 MB | 1.5 s ! | 2.0 s | 9.0 s |"
+    large = slow._replace(size_bytes=16_000_000)
+    assert "| 16 MB ! | 1.5 s |" in reports.render_row(size._replace(documents=20_000), large)
+
+
+def test_the_benchmark_of_reports_says_what_was_not_measured_without_a_browser():
+    size = report_records.Size(documents=1_000, changed=0.4)
+    assert reports.page_row(size, None) == (
+        "| 1,000 | 40% | not measured | not measured | not measured |"
+    )
+
+
+def test_a_rendering_that_fails_is_told_with_what_it_said(tmp_path):
+    (tmp_path / "record.json").write_text("{")
+    with pytest.raises(StageError) as caught:
+        reports.render_there(tmp_path / "record.json", tmp_path / "page.html", str(tmp_path))
+    assert caught.value.problem == "rendering ended with exit status 1"
+    assert "record.json is cut off" in caught.value.hint

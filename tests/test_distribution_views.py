@@ -41,8 +41,23 @@ def test_percentiles_stand_in_their_order_from_least_to_most():
 def test_blanks_in_a_token_can_be_seen():
     (place,) = row().worst
     assert place.token == "␣refunded"
-    assert place.reference == "␣refunded 71.0 %, ␣with 11.0 %, ⏎ 2.0 %"
-    assert place.candidate == "␣refunded 8.0 %, ␣with 64.0 %, ⏎ 5.0 %"
+    assert [(one.token, one.probability) for one in place.reference] == [
+        ("␣refunded", "71.0 %"),
+        ("␣with", "11.0 %"),
+        ("⏎", "2.0 %"),
+    ]
+    assert [one.probability for one in place.candidate] == ["8.0 %", "64.0 %", "5.0 %"]
+
+
+def test_the_texts_own_token_is_told_among_the_probable_ones():
+    (place,) = row().worst
+    assert [one.is_text for one in place.reference] == [True, False, False]
+
+
+def test_a_context_that_fills_its_room_is_the_end_of_a_longer_one():
+    (place,) = row().worst
+    assert not place.is_cut
+    assert row(extra="x" * 200).worst[0].is_cut
 
 
 @pytest.mark.parametrize("blank", ["", "\t"])

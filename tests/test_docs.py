@@ -128,7 +128,7 @@ def test_pictures_that_the_readme_shows_are_there():
 
 
 def test_links_to_files_lead_somewhere():
-    documents = ("README.md", "evalsuites/README.md", "docs/verdicts.md")
+    documents = ("README.md", "evalsuites/README.md", "docs/verdicts.md", "docs/reports.md")
     for document in (ROOT / name for name in documents):
         for target in re.findall(r"(?<!!)\[[^\]]*\]\(([^)#]+)\)", document.read_text()):
             if not target.startswith("http"):

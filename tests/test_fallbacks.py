@@ -6,10 +6,11 @@ import pytest
 from gates import GATE, SUITE, write_gate
 
 from gate.configuring.config import load_config
+from gate.descent import lineage_of
 from gate.errors import ConfigError
 from gate.planning.fallbacks import fit_backends
 from gate.planning.plan import make_plan
-from gate.planning.resolution import lineage_of, resolve_checks
+from gate.planning.resolution import resolve_checks
 from gate.terms import Source
 
 ON_VLLM = GATE.replace("backend: {{name: hf, dtype: float32}}", "backend: vllm")

@@ -138,11 +138,12 @@ def test_what_has_no_figure_is_not_on_the_front():
 
 def test_figures_are_medians_with_the_smallest_and_the_largest(record):
     found = cells(record, "q8_0")
-    assert found["Decode tokens/s: 8 at once"] == ("91.0", "88.3 to 92.8")
-    assert found["Seconds: load"] == ("0.400", "0.392 to 0.412")
-    assert found["Size: on disk"] == ("148 MB", "8.61 bits/weight")
-    assert found["Memory: peak"] == ("560 MB", "555 to 565 MB")
+    assert found["Decode tokens/s: 8 at once"][:2] == ("91.0", "88.3 to 92.8")
+    assert found["Seconds: load"][:2] == ("0.400", "0.392 to 0.412")
+    assert found["Size: on disk"][:2] == ("148 MB", "8.61 bits/weight")
+    assert found["Memory: peak"][:2] == ("560 MB", "555 to 565 MB")
     assert found["Worst task: kept"].remark == "arc_easy"
+    assert found["Decode tokens/s: 8 at once"].exact == 91.0
 
 
 def test_ratios_are_to_the_adapter(record):

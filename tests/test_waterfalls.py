@@ -1,12 +1,14 @@
-"""The figure and the table of lineages."""
+"""The waterfalls of lineages."""
 
-from itertools import pairwise
+import json
+from xml.etree import ElementTree
 
 import pytest
 from evidence_builder import build_evidence
+from records_builder import build_record
 
-from gate.reporting.lineage_views import NO_STEP, lineage_table
-from gate.reporting.waterfalls import LEFT, RIGHT, draw_waterfalls
+from gate.figures.drawing import draw_svg
+from gate.figures.waterfalls import draw
 
 
 @pytest.fixture(scope="module")
@@ -14,94 +16,82 @@ def record():
     return build_evidence()
 
 
-def shifted(record, amount):
-    """The record with a training gain that is larger by so much."""
-
-    def moved(estimate):
-        ends = {name: getattr(estimate, name) + amount for name in ("low", "value", "high")}
-        return estimate.model_copy(update=ends)
-
-    lineages = tuple(
-        one.model_copy(
-            update={
-                "steps": (
-                    one.steps[0].model_copy(update={"change": moved(one.steps[0].change)}),
-                    *one.steps[1:],
-                ),
-                "total": moved(one.total),
-            }
-        )
-        for one in record.lineages
-    )
-    return record.model_copy(update={"lineages": lineages})
+def rows(figure):
+    return json.loads(figure.spec)["datasets"]["rows"]
 
 
-def test_there_is_a_bar_for_each_step_and_one_for_all(record):
-    fall = next(one for one in draw_waterfalls(record) if one.title == "q4_k_m on desk_intent")
-    assert [bar.label for bar in fall.bars] == [
-        "training",
-        "merge",
-        "runtime",
-        "quantization",
-        "total",
+def test_there_is_a_figure_for_each_task_with_a_row_for_each_step_and_total(record):
+    figures = draw(record)
+    assert [figure.title for figure in figures] == [
+        "arc_easy: from base to release",
+        "desk_intent: from base to release",
+        "desk_reply: from base to release",
     ]
-    assert [bar.kind for bar in fall.bars] == ["gain", "loss", "gain", "loss", "whole"]
+    assert [row["name"] for row in rows(figures[1])] == [
+        "training → adapter",
+        "merge → merged",
+        "runtime → merged-llamacpp",
+        "quantization → q8_0",
+        "quantization → q4_k_m",
+        "all steps → merged",
+        "all steps → q8_0",
+        "all steps → q4_k_m",
+    ]
 
 
-def test_each_bar_begins_where_the_one_before_it_ended_and_the_total_ends_with_the_last(record):
-    for fall in draw_waterfalls(record):
-        *steps, total = fall.bars
-        for before, after in pairwise(steps):
-            assert before.value_x in (after.x, pytest.approx(after.x + after.width, abs=0.11))
-        assert total.value_x == pytest.approx(steps[-1].value_x, abs=0.11)
-
-
-def test_everything_stands_on_the_axis(record):
-    for change in (0.0, 0.4, -0.9):
-        for fall in draw_waterfalls(shifted(record, change)):
-            for bar in fall.bars:
-                assert LEFT <= bar.low_x <= bar.value_x <= bar.high_x <= RIGHT
-                assert LEFT <= bar.x <= bar.x + bar.width <= RIGHT + 0.1
-
-
-def test_the_way_from_zero_is_cut_where_it_would_squeeze_the_rest(record):
-    whole, cut = draw_waterfalls(record)[0], draw_waterfalls(shifted(record, 2.0))[0]
-    assert whole.zero_x is not None
-    assert not any(bar.is_cut for bar in whole.bars)
-    assert cut.zero_x is None
-    assert [bar.is_cut for bar in cut.bars] == [True, False, True]
-
-
-def test_the_figures_of_one_task_share_an_axis(record):
-    ticks = {}
-    for fall in draw_waterfalls(record):
-        ticks.setdefault(fall.title.partition(" on ")[2], set()).add(fall.ticks)
-    assert {len(found) for found in ticks.values()} == {1}
-
-
-def test_the_table_has_a_column_for_each_cause_and_says_where_there_is_no_such_step(record):
-    table = lineage_table(record)
-    assert table.causes == ("training", "merge", "runtime", "quantization")
-    merged = table.rows[0]
-    assert (merged.variant, merged.cells[2:]) == ("merged", (NO_STEP, NO_STEP))
-    assert merged.total == "30.00 points (25.75 to 34.57)"
-
-
-def test_causes_without_a_variant_between_them_share_a_column(record):
-    one = record.lineages[1]
-    joined = one.steps[3].model_copy(update={"cause": "runtime", "also": ("quantization",)})
-    short = one.model_copy(update={"steps": (*one.steps[:2], joined)})
-    table = lineage_table(record.model_copy(update={"lineages": (short, one)}))
-    assert table.causes == (
-        "training",
-        "merge",
-        "runtime",
-        "runtime and quantization",
-        "quantization",
+def test_each_figure_can_be_read_without_seeing_it(record):
+    assert (
+        "training → adapter 30.33 points (25.96 to 35.00); merge → merged \N{MINUS SIGN}0.33"
+        in (draw(record)[1].summary)
     )
 
 
-def test_a_record_without_lineages_has_neither(record):
-    quiet = record.model_copy(update={"lineages": ()})
-    assert lineage_table(quiet) is None
-    assert draw_waterfalls(quiet) == ()
+def test_every_row_tells_its_change_with_interval_documents_and_method(record):
+    first = rows(draw(record)[1])[0]
+    assert first["change"] == "30.33 points (25.96 to 35.00)"
+    assert first["documents"] == "300"
+    assert first["method"]
+
+
+def test_a_line_leads_from_where_a_step_ended_to_every_step_that_follows_it(record):
+    found = {row["name"]: row for row in rows(draw(record)[1])}
+    bridge = found["runtime → merged-llamacpp"]
+    for name in ("quantization → q8_0", "quantization → q4_k_m"):
+        assert found[name]["start"] == bridge["end"]
+        assert bridge["y"] < found[name]["joint"] < found["quantization → q8_0"]["y"]
+    assert found["training → adapter"]["joint"] is None
+    assert found["all steps → q8_0"]["joint"] is None
+
+
+def test_more_tasks_than_there_is_room_for_are_told_and_troubled_ones_come_first(record):
+    line, result = record.lineages[1], record.results[0]
+    many = record.model_copy(
+        update={
+            "lineages": tuple(line.model_copy(update={"task": f"t{n}"}) for n in range(9)),
+            "results": (result.model_copy(update={"task": "t8", "outcome": "fail"}),),
+        }
+    )
+    figures = draw(many)
+    assert [figure.title.partition(":")[0] for figure in figures] == [
+        *(f"t{number}" for number in range(5)),
+        "t8",
+    ]
+    assert figures[-1].caption.endswith("3 more tasks: in the table.")
+
+
+def test_a_drawing_holds_every_name_and_is_small(record):
+    drawing = draw_svg(draw(record)[1].spec)
+    assert ElementTree.fromstring(drawing) is not None
+    assert "quantization → q4_k_m" in drawing
+    assert len(drawing) < 20_000
+
+
+def test_hostile_names_are_only_text_in_a_drawing():
+    hostile = build_evidence(hostile=True)
+    for figure in draw(hostile):
+        assert "<script>" not in draw_svg(figure.spec)
+        assert "\x1b" not in json.loads(figure.spec)["datasets"]["rows"][0]["name"]
+
+
+def test_a_record_without_lineages_has_no_figure():
+    assert draw(build_record()) == ()

@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import typer
 
-from gate.cli import audit, compare, env, merge, plan, report, run, store
+from gate.cli import audit, compare, env, history, merge, plan, report, run, schema, sign, store
 from gate.errors import GateError, Interrupted
 
 app = typer.Typer(
@@ -25,6 +25,9 @@ app.command("merge")(merge.merge)
 app.command("audit")(audit.audit)
 app.command("compare")(compare.compare)
 app.command("report")(report.report)
+app.command("history")(history.history)
+app.command("schema")(schema.schema)
+app.command("sign")(sign.sign)
 app.add_typer(store.app, name="store")
 app.add_typer(env.app, name="env")
 

@@ -64,6 +64,7 @@ def merge(
 ) -> None:
     """Merge adapters into a base model: exact, one rounding, in the base's own layout."""
     from gate.mergers import stream
+    from gate.presentation import percent
     from gate.sources import find_directory
 
     begun = time.monotonic()
@@ -94,7 +95,7 @@ def merge(
         worst = min(report.kept, key=lambda name: report.kept[name])
         sys.stdout.write(
             f"{len(report.kept)} tensors changed; rounding kept at least "
-            f"{report.kept[worst]:.1%} of each change ({worst})\n"
+            f"{percent(report.kept[worst])} of each change ({worst})\n"
         )
 
 

@@ -1,10 +1,14 @@
 """gate report: render a record again, from the record alone."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from gate.cli.ci import announce, without_commands
+from gate.errors import ConfigError
 
 
 def report(
@@ -15,11 +19,17 @@ def report(
         Path | None, typer.Option("--out", help="Write here instead of beside the record.")
     ] = None,
 ) -> None:
-    """Render report.html, summary.md and junit.xml of a record again."""
+    """Render every report of a record again: report.html, summary.md, junit.xml and the others."""
     from gate.reporting.report_files import read_record, render, write_reports
 
     read = read_record(record)
     directory = out or (record if record.is_dir() else record.parent)
-    write_reports(read, directory)
-    sys.stdout.write(render(read, "text"))
-    sys.stdout.write(f"\nreport: {directory / 'report.html'}\n")
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        write_reports(read, directory)
+    except OSError as error:
+        raise ConfigError(f"{directory}: cannot be written: {error.strerror or error}") from error
+    with without_commands(sys.stdout, os.environ):
+        sys.stdout.write(render(read, "text"))
+        sys.stdout.write(f"\nreport: {directory / 'report.html'}\n")
+    announce(read, os.environ, out=sys.stdout, errors=sys.stderr)

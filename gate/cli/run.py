@@ -1,9 +1,11 @@
 """gate run: merge, quantize, evaluate, judge, report; the exit status is the verdict."""
 
+import os
 import sys
 
 import typer
 
+from gate.cli.ci import announce, without_commands
 from gate.cli.options import (
     DEFAULT_CONFIG,
     DEFAULT_REPORTS,
@@ -32,10 +34,12 @@ def run(
     from gate.running.runner import run_gate
     from gate.store import Store
 
-    with watch(sys.stderr) as watcher:
-        finished = run_gate(
-            load_config(config), store=Store(store), reports=reports, watcher=watcher
-        )
-    sys.stdout.write(render(finished.record, "text"))
-    sys.stdout.write(f"\nreport: {finished.directory / 'report.html'}\n")
+    with without_commands(sys.stdout, os.environ):
+        with watch(sys.stderr) as watcher:
+            finished = run_gate(
+                load_config(config), store=Store(store), reports=reports, watcher=watcher
+            )
+        sys.stdout.write(render(finished.record, "text"))
+        sys.stdout.write(f"\nreport: {finished.directory / 'report.html'}\n")
+    announce(finished.record, os.environ, out=sys.stdout, errors=sys.stderr)
     raise typer.Exit(EXIT_STATUS[finished.record.verdict])

@@ -16,6 +16,7 @@ from gate.configuring.written import (
     WrittenVariant,
 )
 from gate.configuring.yaml_files import Location, YamlFile, read_yaml
+from gate.digest import digest_file
 from gate.errors import ConfigError, suggest
 from gate.terms import Adapter, Candidate, Check, Noun, Use, Variant
 
@@ -31,11 +32,13 @@ class GateConfig(Noun):
     """Everything one gate run decides from: gate.yaml and the suite it names.
 
     Attributes:
+        digest: the sha256 of gate.yaml, as it was read.
         interpreters: {extension: path of the Python it runs in}, for those with one of their own.
         timeout_minutes: the longest that one stage may take.
     """
 
     path: Path
+    digest: str
     release: str
     candidate: Candidate
     variants: tuple[Variant, ...]
@@ -78,6 +81,7 @@ def load_config(path: Path) -> GateConfig:
             )
     return GateConfig(
         path=path.resolve(),
+        digest=digest_file(path),
         release=written.release,
         candidate=_candidate(written.candidate),
         variants=variants,

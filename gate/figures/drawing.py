@@ -1,11 +1,26 @@
 """Figures as pictures: the same specifications drawn by vl-convert, without a browser."""
 
+import json
 import re
+import struct
+import zlib
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from itertools import chain
+from typing import Any
 
-from gate.figures.theme import for_page
+from markupsafe import escape
 
+from gate.figures.theme import FONT, for_page
+
+_PNG = b"\x89PNG\r\n\x1a\n"
 _NUMBER = re.compile(r"(?<![\w#.])(-?\d+\.\d{2})\d+")
+_TOKEN = re.compile(r"(?<=>)[0-9a-f]+(?=</text>)")
+_NEEDLESS = re.compile(
+    f' (?:aria-hidden="true"|font-family="{re.escape(FONT)}"|font-weight="normal"'
+    '|text-anchor="start")|<path [^>]*opacity="0"/>'
+)
+"""What goes without saying of every mark, as the page says it of the drawing; what is not seen."""
 
 
 @lru_cache(maxsize=64)
@@ -17,12 +32,50 @@ def draw_svg(spec: str) -> str:
 
 
 def draw_for_page(spec: str) -> str:
-    """A specification as an SVG element in the colours of the page that it stands in."""
-    return for_page(draw_svg(spec))
+    """A specification as an SVG element in the colours of the page that it stands in.
+
+    vl-convert measures every text, which takes it a tenth of a millisecond a letter. Texts that a
+    specification names in `usermeta.texts`, as fields whose `fitted` fits where they stand, are
+    drawn as short tokens, and the tokens replaced.
+    """
+    read = json.loads(spec)
+    texts: list[str] = []
+    for row in _rows(read):
+        for field in read.get("usermeta", {}).get("texts", ()):
+            if row.get(field):
+                texts.append(row.pop("fitted", None) or row[field])
+                row[field] = f"{len(texts) - 1:x}"
+    svg = for_page(_NEEDLESS.sub("", draw_svg(json.dumps(read) if texts else spec)))
+    return _TOKEN.sub(lambda found: str(escape(texts[int(found[0], 16)])), svg) if texts else svg
 
 
 def draw_png(spec: str, *, scale: float = 2.0) -> bytes:
     """A specification as a PNG picture, `scale` pixels to one of the specification's."""
     import vl_convert
 
-    return bytes(vl_convert.vegalite_to_png(spec, scale=scale))
+    return _deflated(bytes(vl_convert.svg_to_png(draw_svg(spec), scale=scale)))
+
+
+def _deflated(png: bytes) -> bytes:
+    """The same picture in a third of the bytes: vl-convert packs in haste."""
+    kept, pixels, place = [], b"", len(_PNG)
+    while place < len(png):
+        (length,) = struct.unpack_from(">I", png, place)
+        kind, data = png[place + 4 : place + 8], png[place + 8 : place + 8 + length]
+        if kind == b"IDAT":
+            pixels += data
+        else:
+            kept.append((kind, data))
+        place += 12 + length
+    packed = (b"IDAT", zlib.compress(zlib.decompress(pixels), 6))
+    return _PNG + b"".join(_chunk(*one) for one in (*kept[:-1], packed, kept[-1]))
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def _rows(spec: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The values of a specification's named data."""
+    datasets: Iterable[list[dict[str, Any]]] = spec.get("datasets", {}).values()
+    return chain.from_iterable(datasets)

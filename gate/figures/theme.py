@@ -6,6 +6,7 @@ variables of the same names; `for_page` puts those in their place.
 
 import json
 import re
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -43,8 +44,13 @@ OUTCOMES = ("pass", "fail", "inconclusive", "error", "neutral")
 
 OUTCOME_COLOURS = tuple(PALETTE["soft" if name == "neutral" else name] for name in OUTCOMES)
 
-SHAPES = ("circle", "cross", "diamond", "triangle-up", "square")
-"""The shape of each outcome, so that none is told by colour alone."""
+_SALTIRE = (
+    "M-1.2,-.75L-.75,-1.2L0,-.45L.75,-1.2L1.2,-.75L.45,0"
+    "L1.2,.75L.75,1.2L0,.45L-.75,1.2L-1.2,.75L-.45,0Z"
+)
+
+SHAPES = ("circle", _SALTIRE, "diamond", "triangle-up", "square")
+"""The shape of each outcome, so that none is told by colour alone; what failed is crossed out."""
 
 FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
 
@@ -52,9 +58,19 @@ _COLOUR = re.compile("|".join(re.escape(colour) for colour in PALETTE.values()),
 _NAMES = {colour: name for name, colour in PALETTE.items()}
 
 
-def finish(chart: "altair.TopLevelMixin") -> str:
-    """The chart as JSON in the figures' common style, ready to be drawn or to stand in a page."""
+def finish(
+    chart: "altair.TopLevelMixin", *, datasets: Mapping[str, Sequence[object]] | None = None
+) -> str:
+    """The chart as JSON in the figures' common style, ready to be drawn or to stand in a page.
+
+    Args:
+        chart: what is drawn.
+        datasets: {name: values} of its `altair.NamedData`; hundreds of values inside the chart
+            take Altair longer than all the rest.
+    """
     spec = chart.to_dict()
+    if datasets:
+        spec["datasets"] = dict(datasets)
     spec["config"] = _config() | spec.get("config", {})
     spec["background"] = PALETTE["paper"]
     spec["autosize"] = {"type": "pad", "contains": "padding"}

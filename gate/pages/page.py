@@ -91,7 +91,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         finalize=_finalize,
     )
-    environment.filters["typeset"] = _typeset
+    environment.filters["typeset"] = presentation.typeset
     environment.filters["formula"] = _formula
     return environment
 
@@ -99,12 +99,6 @@ def _environment() -> Environment:
 def _finalize(value: object) -> object:
     is_untrusted = isinstance(value, str) and not isinstance(value, Markup)
     return presentation.printable(str(value)) if is_untrusted else value
-
-
-def _typeset(text: str) -> str:
-    """Numbers with a minus sign for the hyphen, and not parted from their percent sign."""
-    text = re.sub(r"(?<![\w.])-(?=\d)", "\N{MINUS SIGN}", text)
-    return re.sub(r"(?<=\d) %", "\N{NO-BREAK SPACE}%", text)
 
 
 def _formula(text: str) -> str:

@@ -7,8 +7,9 @@ from pydantic import Field
 
 from gate.configuring.config import GateConfig
 from gate.configuring.suites import is_of_texts
+from gate.descent import lineage_of
 from gate.planning.readings import PlannedReading, ReadingMaker
-from gate.planning.resolution import lineage_of, resolve_checks
+from gate.planning.resolution import resolve_checks
 from gate.planning.stages import PlannedStage, StageMaker, Weights
 from gate.terms import Kind, Noun, ResolvedCheck, Source, Task, Variant
 

@@ -222,31 +222,6 @@ def _runtime_check(check: Check, variant: Variant, reference: Variant) -> Check:
     )
 
 
-def lineage_of(
-    variant: Variant, variants: tuple[Variant, ...], checks: tuple[ResolvedCheck, ...]
-) -> tuple[str, ...]:
-    """The variants on the way to this one: adapter on base, merged, bridge, itself last."""
-    way = [
-        other.name
-        for other in variants
-        if variant.merge is not None
-        and other.name != variant.name
-        and other.adapters == variant.adapters
-        and (
-            other.kind == "adapter"
-            or (
-                other.kind == "merged" and other.merge == variant.merge and variant.kind != "merged"
-            )
-        )
-    ]
-    judged = {other.name for other in variants if other.merge is not None}
-    judged |= {other.name for other in variants if other.kind == "adapter"}
-    for one in checks:
-        if one.variant in (*way, variant.name) and one.reference in judged - {*way, variant.name}:
-            way.append(one.reference)
-    return (*way, variant.name)
-
-
 def _require_judgement(ship: tuple[str, ...], checks: tuple[ResolvedCheck, ...]) -> None:
     judged = {
         one.variant

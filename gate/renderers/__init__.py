@@ -1,1 +1,1 @@
-"""Views of a record: render(record) -> str."""
+"""Views of a record: render(record) -> str, or bytes of a picture."""

@@ -1,42 +1,91 @@
 """report.html: one self-contained page with the verdict, the evidence and where it came from."""
 
+from collections.abc import Callable
+
+from gate.figures import (
+    decisions,
+    divergences,
+    fronts,
+    intervals,
+    noise,
+    slices,
+    waterfalls,
+    weights,
+)
+from gate.figures.figure import Figure
 from gate.pages.page import render_page
 from gate.records import Record
 from gate.reporting import (
     derivations,
     distribution_views,
+    findings,
     lineage_views,
-    panels,
-    plots,
+    reproduction,
+    sentences,
     sequential_views,
     serving_views,
+    signoff_views,
     views,
-    waterfalls,
 )
-from gate.reporting.document_views import task_changes
+from gate.reporting.contents import contents, results_of_shipped
+from gate.reporting.document_data import pack_documents
+from gate.reporting.document_views import changed_documents
 from gate.reporting.formulas import DOCUMENTATION
+from gate.reporting.glossary import GLOSSARY
+from gate.signoff import chain_faults
+
+_FIGURES: dict[str, Callable[[Record], tuple[Figure, ...]]] = {
+    "checks": intervals.draw,
+    "slices": slices.draw,
+    "looks": decisions.draw,
+    "lineage": waterfalls.draw,
+    "distributions": divergences.draw,
+    "serving": fronts.draw,
+    "noise": noise.draw,
+    "weights": weights.draw,
+}
+"""{section: what draws its figures}."""
+
+_PARTS = (
+    "page",
+    "figures",
+    "tables",
+    "terms",
+    "differences",
+    "answers",
+    "documents",
+    "signoff",
+)
 
 
 def render(record: Record) -> str:
     """The record as one HTML page that loads nothing and can be read without its scripts."""
+    drawn = {section: draw(record) for section, draw in _FIGURES.items()}
+    changes = changed_documents(record)
     return render_page(
         "report.html.j2",
-        parts=("page", "figures", "tables", "documents", "signoff"),
-        figures=(),
-        islands={},
+        parts=_PARTS,
+        figures=(figure for figures in drawn.values() for figure in figures),
+        islands={"documents": pack_documents(record, changes)} if changes else {},
         record=record,
+        drawn=drawn,
         tables=_numbered(record),
+        contents=contents(record),
+        shipped=results_of_shipped(record),
         documentation=DOCUMENTATION,
-        changes=tuple(task_changes(record)),
+        glossary=GLOSSARY,
+        again_by=reproduction,
+        changes=changes,
         look=views,
-        panels=panels,
+        findings=findings,
+        verdicts=sentences,
+        signing=signoff_views,
+        chain_faults=chain_faults(record),
         proofs=derivations,
         sequence=sequential_views,
         lines=lineage_views,
         reads=distribution_views,
         costs=serving_views,
-        plots=plots,
-        falls=waterfalls,
     )
 
 

@@ -1,11 +1,13 @@
 """junit.xml: one test case a check result, so that a CI system shows what did not pass.
 
-A check that only warns never fails its test case: its finding stands in system-out. One more test
-case carries the verdict, so that the file is red exactly when the release may not go out.
+The file is red exactly when the release may not go out, which one more test case tells. A check
+that only warns passes, with its finding in system-out; one of a variant that is not up for release
+is skipped where it did not pass. The shape is that of Jenkins' schema, junit-10.xsd of its xUnit
+plugin. GitLab shows a failure's text and not its message, so that the reason stands in both.
 """
 
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from datetime import UTC
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from gate.presentation import (
@@ -17,12 +19,15 @@ from gate.presentation import (
     rule_text,
 )
 from gate.records import Record
+from gate.reporting.concerns import NamedResult, failed_stages, named_results
 from gate.reporting.derivations import derive, evidence
+from gate.reporting.signoff_views import signoff_lines, waivers_of_check
 from gate.reporting.views import policy_lines, tally, weights_views
 from gate.result_records import CheckResult, Verdict
 from gate.serving_records import BatchKind, SpeedMeasure
 
 _FIRMNESS = ("tolerance", "needed")
+_COUNTED = {"tests": "testcase", "failures": "failure", "errors": "error", "skipped": "skipped"}
 _SPEEDS: tuple[tuple[str, SpeedMeasure, BatchKind], ...] = (
     ("load_seconds", "load", "many"),
     ("first_token_seconds", "first_token", "many"),
@@ -36,9 +41,35 @@ _SPEEDS: tuple[tuple[str, SpeedMeasure, BatchKind], ...] = (
 
 def render(record: Record) -> str:
     """The record as JUnit XML, without the characters that XML cannot hold."""
-    root = Element("testsuites", name=printable(record.release))
-    checks = SubElement(root, "testsuite", name=printable(f"{record.release} checks"))
-    properties = SubElement(checks, "properties")
+    spent = sum(stage.seconds for stage in record.stages if not stage.is_cached)
+    root = Element("testsuites", name=printable(record.release), time=f"{spent:.3f}")
+    checks = _suite(root, record, "checks")
+    _add_properties(checks, record)
+    for named in named_results(record):
+        _add_case(checks, named, waivers_of_check(record, named.name))
+    if record.audits:
+        _add_weights(_suite(root, record, "weights"), record)
+    _add_verdict(_suite(root, record, "verdict"), record)
+    for suite in root:
+        _count(suite, ("tests", "failures", "errors", "skipped"))
+    _count(root, ("tests", "failures", "errors"))
+    indent(root)
+    return f'<?xml version="1.0" encoding="utf-8"?>\n{tostring(root, encoding="unicode")}\n'
+
+
+def _suite(root: Element, record: Record, part: str) -> Element:
+    made_at = record.provenance.created_at.astimezone(UTC)
+    return SubElement(
+        root,
+        "testsuite",
+        name=printable(f"{record.release} {part}"),
+        timestamp=made_at.strftime("%Y-%m-%dT%H:%M:%S"),
+        file="record.json",
+    )
+
+
+def _add_properties(suite: Element, record: Record) -> None:
+    properties = SubElement(suite, "properties")
     for key, value in (
         ("verdict", record.verdict),
         ("suite", record.suite),
@@ -47,33 +78,9 @@ def render(record: Record) -> str:
         ("gate_version", record.provenance.gate_version),
         *_policy(record),
         *_serving(record),
+        *((f"signoff.{at}", line) for at, line in enumerate(signoff_lines(record), start=1)),
     ):
         SubElement(properties, "property", name=printable(key), value=printable(value))
-    seen: Counter[str] = Counter()
-    for result in record.results:
-        name = case_name(result)
-        seen[name] += 1
-        unique = name if seen[name] == 1 else f"{name}#{seen[name]}"
-        _add_case(checks, unique, result)
-    suites = [checks]
-    if record.audits:
-        weights = SubElement(root, "testsuite", name=printable(f"{record.release} weights"))
-        _add_weights(weights, record)
-        suites.append(weights)
-    verdict = SubElement(root, "testsuite", name=printable(f"{record.release} verdict"))
-    _add_verdict(verdict, record)
-    for suite in (*suites, verdict):
-        _count(suite, suite)
-    _count(root, root)
-    indent(root)
-    return f'<?xml version="1.0" encoding="utf-8"?>\n{tostring(root, encoding="unicode")}\n'
-
-
-def case_name(result: CheckResult) -> str:
-    """A check result as a test's name: 'q4_k_m-vs-merged[desk_intent]:delta'."""
-    part = f"/{result.check.slice}" if result.check.slice else ""
-    task = f"[{result.task}{part}]" if result.task else ""
-    return printable(f"{result.variant}-vs-{result.reference}{task}:{result.check.compare.name}")
 
 
 def _policy(record: Record) -> Iterator[tuple[str, str]]:
@@ -102,21 +109,31 @@ def _serving(record: Record) -> Iterator[tuple[str, str]]:
                 yield f"serving.{one.variant}.{name}", repr(value)
 
 
-def _add_case(suite: Element, name: str, result: CheckResult) -> None:
-    case = SubElement(suite, "testcase", classname=printable(f"gate.{result.variant}"), name=name)
+def _add_case(suite: Element, named: NamedResult, waivers: Iterable[str]) -> None:
+    """A check as a test case; judging takes no time that could be told.
+
+    What is waived fails as before, and says that it is waived.
+    """
+    result = named.result
+    case = _case(suite, f"gate.{result.variant}", named.name, seconds=0.0)
+    reason = printable("; ".join((result.reason, *waivers)))
     details = _details(result)
-    if result.outcome != "pass" and result.check.level == "warn":
-        found = f"warning, {OUTCOME_WORDS[result.outcome]}: {printable(result.reason)}"
-        SubElement(case, "system-out").text = f"{found}\n{details}"
-    elif result.outcome == "pass":
+    if result.outcome == "pass":
         SubElement(case, "system-out").text = details
+    elif named.effect == "aside":
+        found = f"not up for release; {OUTCOME_WORDS[result.outcome]}: {reason}"
+        _add_problem(case, "skipped", found, details)
+    elif named.effect == "warns":
+        found = f"warning, {OUTCOME_WORDS[result.outcome]}: {reason}"
+        SubElement(case, "system-out").text = f"{found}\n{details}"
     else:
-        _add_problem(case, result.outcome, printable(result.reason), details)
+        _add_problem(case, result.outcome, reason, details)
 
 
 def _add_weights(suite: Element, record: Record) -> None:
+    took = {stage.label: stage.seconds for stage in record.stages}
     for found in weights_views(record):
-        case = SubElement(suite, "testcase", classname="gate.weights", name=printable(found.label))
+        case = _case(suite, "gate.weights", found.label, seconds=took.get(found.label, 0.0))
         if found.state == "pass":
             SubElement(case, "system-out").text = printable(found.sentence)
         else:
@@ -125,18 +142,29 @@ def _add_weights(suite: Element, record: Record) -> None:
 
 
 def _add_verdict(suite: Element, record: Record) -> None:
-    case = SubElement(suite, "testcase", classname="gate", name="verdict")
-    sentence = f"{record.release} {VERDICT_SENTENCES[record.verdict]}"
+    case = _case(suite, "gate", "verdict", seconds=0.0)
+    sentence = printable(f"{record.release} {VERDICT_SENTENCES[record.verdict]}")
     types: dict[Verdict, str] = {"block": "fail", "inconclusive": "inconclusive", "error": "error"}
+    lines = [f"checks: {tally(record.results)}"]
+    lines += [f"stage failed: {line}" for line in failed_stages(record)]
     if record.verdict in types:
-        _add_problem(
-            case, types[record.verdict], printable(sentence), f"checks: {tally(record.results)}"
-        )
+        _add_problem(case, types[record.verdict], sentence, printable("\n".join(lines)))
+
+
+def _case(suite: Element, classname: str, name: str, *, seconds: float) -> Element:
+    return SubElement(
+        suite,
+        "testcase",
+        classname=printable(classname),
+        name=printable(name),
+        time=f"{seconds:.3f}",
+    )
 
 
 def _add_problem(case: Element, kind: str, message: str, details: str) -> None:
-    tag = "error" if kind == "error" else "failure"
-    SubElement(case, tag, type=kind, message=message).text = details
+    tag = kind if kind in ("error", "skipped") else "failure"
+    problem = SubElement(case, tag, type=kind, message=message)
+    problem.text = f"{message}\n{details}".rstrip()
 
 
 def _details(result: CheckResult) -> str:
@@ -165,7 +193,8 @@ def _details(result: CheckResult) -> str:
     return printable("\n".join(lines))
 
 
-def _count(element: Element, within: Element) -> None:
-    """Write the numbers of cases, failures and errors that readers of JUnit expect."""
-    for attribute, tag in (("tests", "testcase"), ("failures", "failure"), ("errors", "error")):
-        element.set(attribute, str(sum(1 for _ in within.iter(tag))))
+def _count(element: Element, attributes: Iterable[str]) -> None:
+    """Write how many cases there are, and how many of each kind, as readers of JUnit expect."""
+    for attribute in attributes:
+        number = sum(1 for _ in element.iter(_COUNTED[attribute]))
+        element.set(attribute, str(number))

@@ -16,11 +16,14 @@ from gate.presentation import (
     task_text,
 )
 from gate.records import Record
+from gate.reporting.concerns import failed_stages
 from gate.reporting.derivations import evidence
 from gate.reporting.distribution_views import distribution_rows
 from gate.reporting.lineage_views import lineage_table
+from gate.reporting.sentences import settling, verdict_sentence
 from gate.reporting.sequential_views import saved_text
 from gate.reporting.serving_views import serving_table
+from gate.reporting.signoff_views import signoff_lines
 from gate.reporting.views import (
     artifact_of,
     collapsed_slices,
@@ -46,6 +49,8 @@ def render(record: Record) -> str:
         _filled(f"This candidate {VERDICT_SENTENCES[record.verdict]}."),
         "\n".join(_policy(record)),
         "\n".join(_verdicts(record)),
+        "\n".join(_filled(f"signed: {line}", hang=8) for line in signoff_lines(record)),
+        "\n".join(_failed_stages(record)),
         "\n\n".join(_tables(record)),
         "\n\n".join(_lineages(record)),
         "\n\n".join(_distributions(record)),
@@ -67,10 +72,22 @@ def _policy(record: Record) -> Iterable[str]:
 
 
 def _verdicts(record: Record) -> Iterable[str]:
+    """Each variant's verdict in a sentence, the reasons as recorded, and what would settle it."""
     for found in record.verdicts:
         reasons = found.reasons or ("no reason was recorded",)
-        yield _filled(f"{one_line(found.variant, _NAME_COLUMNS)}: {found.verdict}", indent=2)
+        sentence = verdict_sentence(record, found)
+        aside = "" if found.variant in record.ship else " (not up for release)"
+        yield _filled(f"{found.verdict}{aside}: {sentence}", indent=2, hang=2)
         yield from (_filled(f"- {reason}", indent=4, hang=2) for reason in reasons)
+        ways = settling(record, found)
+        yield from (_filled(f"- to settle it: {way}", indent=4, hang=2) for way in ways)
+
+
+def _failed_stages(record: Record) -> Iterable[str]:
+    stages = failed_stages(record)
+    yield from (_filled(f"stage failed: {line}", hang=2) for line in stages[:_FAULTS])
+    if len(stages) > _FAULTS:
+        yield f"and {count(len(stages) - _FAULTS, 'more stage')} in record.json"
 
 
 def _tables(record: Record) -> Iterable[str]:

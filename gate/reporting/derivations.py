@@ -11,6 +11,7 @@ from gate.judging.bounds import Bound, bounds_of
 from gate.presentation import (
     bounds,
     count,
+    evidence_text,
     exact,
     interval_text,
     p_value,
@@ -36,10 +37,11 @@ _NORMAL = NormalDist()
 
 
 class Fact(NamedTuple):
-    """A number of a derivation, under its name."""
+    """A number of a derivation, under its name; `term` is what the glossary has it under."""
 
     name: str
     value: str
+    term: str = ""
 
 
 class Derivation(NamedTuple):
@@ -88,7 +90,7 @@ def change_test(result: CheckResult) -> str:
         return ""
     flips = result.estimate.flips
     if result.looks:
-        return f"McNemar's e-value {mcnemar_e_value(flips.gains, flips.losses):.4g}"
+        return f"McNemar's e-value {evidence_text(mcnemar_e_value(flips.gains, flips.losses))}"
     return f"mid-p {p_value(flips.mid_p)}"
 
 
@@ -130,16 +132,18 @@ def evidence(result: CheckResult) -> tuple[str, ...]:
 
 def _facts(result: CheckResult, estimate: Estimate) -> Iterator[Fact]:
     check = result.check
-    yield Fact("n", count(estimate.n, "repeat" if estimate.unit.startswith(RATIO) else "document"))
+    counted = "repeat" if estimate.unit.startswith(RATIO) else "document"
+    yield Fact("n", count(estimate.n, counted), "n")
     if estimate.clusters not in (None, estimate.n):
-        yield Fact("G", count(estimate.clusters or 0, "cluster"))
+        yield Fact("G", count(estimate.clusters or 0, "cluster"), "clusters")
     yield from _counts(result, estimate)
-    yield Fact("value", _number(estimate.value, check))
+    yield Fact("value", _number(estimate.value, check), "estimate")
     if estimate.standard_error is not None:
         yield Fact("SE", _number(estimate.standard_error, check))
-    yield Fact("low, high", f"{_number(estimate.low, check)}, {_number(estimate.high, check)}")
+    ends = f"{_number(estimate.low, check)}, {_number(estimate.high, check)}"
+    yield Fact("low, high", ends, "estimate")
     yield Fact("unit", estimate.unit)
-    yield Fact("confidence", f"{check.confidence!r} on each side")
+    yield Fact("confidence", f"{check.confidence!r} on each side", "confidence")
     yield from _quantiles(result, estimate)
     yield from _firmness(result)
 
@@ -148,9 +152,9 @@ def _firmness(result: CheckResult) -> Iterator[Fact]:
     """How firm the outcome is, or what it would take."""
     if result.tolerance is not None:
         undoing = count(result.tolerance + 1, "more changed document")
-        yield Fact("tolerance", f"{count(result.tolerance)}; {undoing} would undo it")
+        yield Fact("tolerance", f"{count(result.tolerance)}; {undoing} would undo it", "tolerance")
     if result.needed is not None:
-        yield Fact("needed", f"about {count(result.needed, 'document')} in all")
+        yield Fact("needed", f"about {count(result.needed, 'document')} in all", "needed")
 
 
 def _counts(result: CheckResult, estimate: Estimate) -> Iterator[Fact]:
@@ -158,13 +162,14 @@ def _counts(result: CheckResult, estimate: Estimate) -> Iterator[Fact]:
     rate = flip_rate(result)
     if flips is None:
         return
-    yield Fact("gains, losses", f"{flips.gains:,}, {flips.losses:,}")
+    yield Fact("gains, losses", f"{flips.gains:,}, {flips.losses:,}", "flips")
     if rate is not None:
-        yield Fact("flip rate", rate)
+        yield Fact("flip rate", rate, "flips")
     if result.looks:
-        yield Fact("McNemar's e-value", f"{mcnemar_e_value(flips.gains, flips.losses):.4g}")
+        found = mcnemar_e_value(flips.gains, flips.losses)
+        yield Fact("McNemar's e-value", evidence_text(found), "e-value")
     else:
-        yield Fact("mid-p", p_value(flips.mid_p))
+        yield Fact("mid-p", p_value(flips.mid_p), "mid-p")
 
 
 def _quantiles(result: CheckResult, estimate: Estimate) -> Iterator[Fact]:
@@ -236,8 +241,10 @@ def _statistic_step(bound: Bound, check: Check, estimate: Estimate) -> Iterator[
             for is_loss in (bound.sign < 0, bound.sign > 0)
         )
         yield (
-            f"the same by E({exact(-bound.limit, '')}): {kept:.6g} for kept, {broken:.6g} for "
-            f"broken; either takes {enough:.6g}."
+            f"the same by E({exact(-bound.limit, '')}): "
+            f"{evidence_text(kept, apart_from=(enough,))} for kept, "
+            f"{evidence_text(broken, apart_from=(enough,))} for broken; "
+            f"either takes {precise(enough)}."
         )
 
 

@@ -12,7 +12,12 @@ from gate.result_records import DIFFERENCE_OF_SHARES, Estimate
 CONFIDENCE = 0.95
 """One-sided confidence of each end of the intervals shown here; a check has its own."""
 
-_NAMES = {"0": "least", "50": "median", "100": "most"}
+NAMES = {"0": "least", "50": "median", "100": "most"}
+"""Percentiles over tokens that have a name."""
+
+_LONGEST = 200
+"""Characters of context that a record keeps; where it has as many, more stood before them."""
+
 _VISIBLE = str.maketrans({"\n": "⏎", "\t": "⇥", " ": "␣"})
 
 
@@ -24,6 +29,14 @@ class Percentile(NamedTuple):
     delta_p: str
 
 
+class Guessed(NamedTuple):
+    """A token that a model holds probable; `is_text` where it is the one that the text has."""
+
+    token: str
+    probability: str
+    is_text: bool
+
+
 class Place(NamedTuple):
     """A token where the two differ most, in words.
 
@@ -31,17 +44,19 @@ class Place(NamedTuple):
         where: its document and position.
         kl: the divergence there.
         context: the text before it.
+        is_cut: whether that is the end of a longer one.
         token: the token, blanks in it visible.
-        reference: what the reference holds most probable, with probabilities.
+        reference: what the reference holds most probable, the most first.
         candidate: the same of the candidate.
     """
 
     where: str
     kl: str
     context: str
+    is_cut: bool
     token: str
-    reference: str
-    candidate: str
+    reference: tuple[Guessed, ...]
+    candidate: tuple[Guessed, ...]
 
 
 class DistributionRow(NamedTuple):
@@ -61,6 +76,8 @@ class DistributionRow(NamedTuple):
         percentiles: over tokens.
         worst: places where the two differ most, first the worst.
         warnings: what was read otherwise than asked.
+        estimates: what `kl`, `same_top` and `ratio` tell, unrounded; None of a single document.
+        delta_p_rms: what `delta_p` tells, unrounded.
     """
 
     text: str
@@ -76,6 +93,8 @@ class DistributionRow(NamedTuple):
     percentiles: tuple[Percentile, ...]
     worst: tuple[Place, ...]
     warnings: tuple[str, ...]
+    estimates: tuple[Estimate | None, ...]
+    delta_p_rms: float
 
 
 def distribution_rows(record: Record) -> tuple[DistributionRow, ...]:
@@ -84,29 +103,41 @@ def distribution_rows(record: Record) -> tuple[DistributionRow, ...]:
 
 
 def _row(one: Distribution) -> DistributionRow:
+    estimates = tuple(
+        estimate_of(one, compare) for compare in (kl.compare, same_top.compare, perplexity.compare)
+    )
+    told = [_told(one, estimate) for estimate in estimates]
     return DistributionRow(
         text=one.text,
         variant=one.variant,
         reference=one.reference,
         documents=count(len(one.documents), "document"),
         tokens=count(one.tokens, "token"),
-        kl=_interval(one, kl.compare),
+        kl=told[0],
         compared=_compared(one),
-        same_top=_interval(one, same_top.compare),
-        ratio=_interval(one, perplexity.compare),
+        same_top=told[1],
+        ratio=told[2],
         delta_p=quantity(one.delta_p_rms, DIFFERENCE_OF_SHARES),
         percentiles=_percentiles(one),
         worst=tuple(map(_place, one.worst)),
         warnings=one.warnings,
+        estimates=estimates,
+        delta_p_rms=one.delta_p_rms,
     )
 
 
-def _interval(one: Distribution, compare: Callable[..., Estimate]) -> str:
-    """A comparison's estimate with its interval, which takes two documents."""
+def estimate_of(one: Distribution, compare: Callable[..., Estimate]) -> Estimate | None:
+    """A comparison's estimate with its interval; None of a single document, which has none."""
     try:
-        return interval_text(compare(one, confidence=CONFIDENCE))
+        return compare(one, confidence=CONFIDENCE)
     except (ArithmeticError, ValueError):
+        return None
+
+
+def _told(one: Distribution, found: Estimate | None) -> str:
+    if found is None:
         return f"no interval over {count(len(one.documents), 'document')}"
+    return interval_text(found)
 
 
 def _compared(one: Distribution) -> str:
@@ -127,7 +158,7 @@ def _percentiles(one: Distribution) -> tuple[Percentile, ...]:
     found = sorted({*one.kl_percentiles, *one.delta_p_percentiles}, key=float)
     return tuple(
         Percentile(
-            name=_NAMES.get(key, f"{key} %"),
+            name=NAMES.get(key, f"{key} %"),
             kl=amount(one.kl_percentiles[key], "") if key in one.kl_percentiles else MISSING,
             delta_p=amount(one.delta_p_percentiles[key], DIFFERENCE_OF_SHARES)
             if key in one.delta_p_percentiles
@@ -142,14 +173,18 @@ def _place(worst: WorstToken) -> Place:
         where=f"document {worst.document}, token {worst.position}",
         kl=quantity(worst.kl, "nats"),
         context=worst.context,
+        is_cut=len(worst.context) >= _LONGEST,
         token=_visible(worst.token),
-        reference=_guesses(worst.reference),
-        candidate=_guesses(worst.candidate),
+        reference=_guessed(worst.reference, worst.token),
+        candidate=_guessed(worst.candidate, worst.token),
     )
 
 
-def _guesses(guesses: tuple[Guess, ...]) -> str:
-    return ", ".join(f"{_visible(one.token)} {percent(one.probability)}" for one in guesses)
+def _guessed(guesses: tuple[Guess, ...], token: str) -> tuple[Guessed, ...]:
+    return tuple(
+        Guessed(_visible(one.token), percent(one.probability), one.token == token)
+        for one in guesses
+    )
 
 
 def _visible(token: str) -> str:

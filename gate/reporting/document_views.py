@@ -1,103 +1,117 @@
-"""What changed document by document: pairs of variants, and every variant's answers."""
+"""Which documents changed between two variants that a check compares, the worst losses first."""
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from gate.evaluation_records import Document, Sample, Score
+from gate.paired import orientation
 from gate.records import Record
-from gate.reporting.views import Change, changes, documents_of, score_of
+from gate.reporting.views import documents_of, score_of
 
-MOST_CHANGES = 50
-"""Changed documents shown for a task and pair of variants; record.json has them all."""
+Direction = Literal["loss", "gain", "other"]
+
+DIRECTIONS: tuple[Direction, ...] = ("loss", "gain", "other")
+"""In the order in which changes are listed; 'other' is another answer of the same value."""
 
 
 class Pair(NamedTuple):
-    """What changed on a task between a reference and a candidate."""
-
-    reference: str
-    candidate: str
-    gains: int
-    losses: int
-    shown: tuple[Change, ...]
-    left_out: int
-
-
-class Answer(NamedTuple):
-    """What one or several variants made of a document."""
-
-    variants: tuple[str, ...]
-    sample: Sample
-
-
-class Dossier(NamedTuple):
-    """A changed document with every variant's answer to it."""
-
-    id: int
-    document: Document | None
-    answers: tuple[Answer, ...]
-
-
-class TaskChanges(NamedTuple):
-    """The pairs of variants compared on a task, and the documents that changed between them.
-
-    Attributes:
-        task: the task's name.
-        right: the value of a right answer; None where the metric is not binary.
-        pairs: the pairs of variants, in the order of their checks.
-        documents: the task's documents by id.
-        dossiers: every document shown for a pair.
-    """
+    """Two variants that at least one check compares on a task."""
 
     task: str
-    right: float | None
-    pairs: tuple[Pair, ...]
-    documents: dict[int, Document]
-    dossiers: tuple[Dossier, ...]
+    reference: str
+    candidate: str
 
 
-def task_changes(record: Record) -> Iterable[TaskChanges]:
-    """For each task that was compared, the documents that changed between its pairs."""
-    for task in record.tasks:
-        compared = {(r.reference, r.variant): None for r in record.results if r.task == task.name}
-        pairs = tuple(
-            pair for names in compared if (pair := _pair(record, task.name, *names)) is not None
+class Change(NamedTuple):
+    """A document on which two variants did differently.
+
+    Attributes:
+        pair: the task, and the two variants.
+        direction: whether the candidate lost or gained, or only answered otherwise.
+        gained: by how much the candidate's metric is better, in the metric's own unit; negative
+            for a loss, 0 for another answer.
+        margin: what the candidate adds to the log-probability margin of the right choice over
+            the best of the others, in nats; 0 where there is none.
+        before: what the reference made of it.
+        after: what the candidate made of it.
+        document: None where the record does not hold it.
+    """
+
+    pair: Pair
+    direction: Direction
+    gained: float
+    margin: float
+    before: Sample
+    after: Sample
+    document: Document | None
+
+
+def compared_pairs(record: Record) -> tuple[Pair, ...]:
+    """The pairs of variants whose scores on a task can be laid side by side, as checks name them.
+
+    In the order of the tasks, and of the checks.
+    """
+    return tuple(
+        pair
+        for task in record.tasks
+        for pair in dict.fromkeys(
+            Pair(task.name, result.reference, result.variant)
+            for result in record.results
+            if result.task == task.name
         )
-        scores = [score for score in record.scores if score.task == task.name]
-        if pairs:
-            changed = {change.document_id for pair in pairs for change in pair.shown}
-            right = float(scores[0].higher_is_better) if scores[0].is_binary else None
-            documents = documents_of(record, task.name)
-            dossiers = tuple(_dossiers(scores, documents, changed))
-            yield TaskChanges(task.name, right, pairs, documents, dossiers)
+        if score_of(record, pair.reference, task.name)
+        and score_of(record, pair.candidate, task.name)
+    )
 
 
-def _pair(record: Record, task: str, reference: str, candidate: str) -> Pair | None:
-    before = score_of(record, reference, task)
-    after = score_of(record, candidate, task)
+def changed_documents(record: Record) -> tuple[Change, ...]:
+    """Every document that changed, once for each pair that it changed between.
+
+    Losses come first, then gains, then other answers; of each, first the largest change of the
+    metric, then of the log-probability margin.
+    """
+    found = [change for pair in compared_pairs(record) for change in _changes(record, pair)]
+    return tuple(sorted(found, key=_order))
+
+
+def _changes(record: Record, pair: Pair) -> Iterable[Change]:
+    before = score_of(record, pair.reference, pair.task)
+    after = score_of(record, pair.candidate, pair.task)
     if before is None or after is None:
-        return None
-    found = changes(before, after)
-    losses = sum(change.direction == "loss" for change in found)
-    shown = found[:MOST_CHANGES]
-    return Pair(reference, candidate, len(found) - losses, losses, shown, len(found) - len(shown))
+        return
+    documents = documents_of(record, pair.task)
+    for earlier, later in _paired(before, after):
+        gained = orientation(after) * (later.value - earlier.value)
+        if gained or earlier.answer != later.answer:
+            document = documents.get(later.id)
+            margin = _margin(later, document) - _margin(earlier, document)
+            yield Change(pair, _direction(gained), gained, margin, earlier, later, document)
 
 
-def _dossiers(
-    scores: Iterable[Score], documents: dict[int, Document], ids: set[int]
-) -> Iterable[Dossier]:
-    samples = {s.variant: {x.id: x for x in s.samples if x.id in ids} for s in scores}
-    for document_id in sorted(ids):
-        said = (
-            (name, found[document_id]) for name, found in samples.items() if document_id in found
-        )
-        yield Dossier(document_id, documents.get(document_id), _answers(said))
+def _paired(before: Score, after: Score) -> Iterable[tuple[Sample, Sample]]:
+    earlier = {sample.id: sample for sample in before.samples}
+    return ((earlier[later.id], later) for later in after.samples if later.id in earlier)
 
 
-def _answers(said: Iterable[tuple[str, Sample]]) -> tuple[Answer, ...]:
-    """The variants' answers; those that gave the very same one stand together."""
-    together: dict[tuple[object, ...], Answer] = {}
-    for variant, sample in said:
-        key = (sample.answer, sample.value, sample.loglikelihoods)
-        names = together[key].variants if key in together else ()
-        together[key] = Answer((*names, variant), sample)
-    return tuple(together.values())
+def _direction(gained: float) -> Direction:
+    if not gained:
+        return "other"
+    return "gain" if gained > 0 else "loss"
+
+
+def _margin(sample: Sample, document: Document | None) -> float:
+    """The right choice's log-probability less the best other one's; of one text, its own."""
+    nats = sample.loglikelihoods
+    if not nats or document is None:
+        return 0.0
+    if not document.choices:
+        return nats[0]
+    if document.target not in document.choices or len(nats) != len(document.choices):
+        return 0.0
+    right = document.choices.index(document.target)
+    return nats[right] - max((*nats[:right], *nats[right + 1 :]), default=0.0)
+
+
+def _order(change: Change) -> tuple[int, float, float]:
+    margin = {"loss": change.margin, "gain": -change.margin, "other": -abs(change.margin)}
+    return DIRECTIONS.index(change.direction), -abs(change.gained), margin[change.direction]

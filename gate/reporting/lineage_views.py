@@ -6,6 +6,7 @@ from typing import NamedTuple
 from gate.lineage_records import Lineage
 from gate.presentation import interval_text, unit_label
 from gate.records import Record
+from gate.result_records import Estimate
 
 NO_STEP = "no such step"
 """What stands under a cause that a line does not have."""
@@ -20,6 +21,8 @@ class LineageRow(NamedTuple):
         unit: what the numbers count.
         cells: one a column of the table.
         total: from the first of the line to the variant.
+        changes: what the cells tell, unrounded; None where the line has no such step.
+        whole: what the total tells, unrounded.
         documents: how many all variants of the line were asked.
     """
 
@@ -29,6 +32,8 @@ class LineageRow(NamedTuple):
     cells: tuple[str, ...]
     total: str
     documents: int
+    changes: tuple[Estimate | None, ...]
+    whole: Estimate
 
 
 class LineageTable(NamedTuple):
@@ -57,12 +62,15 @@ def _causes(lineages: tuple[Lineage, ...]) -> Iterator[str]:
 
 
 def _row(one: Lineage, causes: tuple[str, ...]) -> LineageRow:
-    changes = {step.causes: interval_text(step.change) for step in one.steps}
+    found = {step.causes: step.change for step in one.steps}
+    changes = tuple(found.get(cause) for cause in causes)
     return LineageRow(
         variant=one.variant,
         task=one.task,
         unit=unit_label(one.total.unit),
-        cells=tuple(changes.get(cause, NO_STEP) for cause in causes),
+        cells=tuple(NO_STEP if change is None else interval_text(change) for change in changes),
         total=interval_text(one.total),
         documents=one.documents,
+        changes=changes,
+        whole=one.total,
     )

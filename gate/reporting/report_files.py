@@ -4,50 +4,45 @@ import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from gate import extensions
 from gate.errors import RecordError, StageError
-from gate.records import SCHEMA_VERSION, Artifact, Record
+from gate.records import Artifact, Record
+from gate.reporting.unreadable import check_version, why_unreadable
 
 RECORD_FILE = "record.json"
-_REPORTS = {"report.html": "html", "summary.md": "markdown", "junit.xml": "junit"}
-
-
-class _Versioned(BaseModel):
-    """Just enough of a record to know whether the rest can be read."""
-
-    schema_version: int
+_REPORTS = {
+    "report.html": "html",
+    "summary.md": "markdown",
+    "junit.xml": "junit",
+    "code-quality.json": "gitlab",
+    "checks.png": "png",
+    "checks.svg": "svg",
+}
 
 
 def read_record(path: Path) -> Record:
     """The record in a file, or in the record.json of a run's directory.
 
     Raises:
-        RecordError: missing, truncated, not a record, or of another schema version.
+        RecordError: missing, empty, cut off, not a record, or of another schema version.
     """
     file = path / RECORD_FILE if path.is_dir() else path
+    if path.is_dir() and not file.exists():
+        raise RecordError(
+            f"{path} has no {RECORD_FILE}",
+            hint="a run's directory has one: reports/<release>/<run>/",
+        )
     try:
         content = file.read_bytes()
     except OSError as error:
         raise RecordError(f"cannot read {file}: {error.strerror or error}") from error
     try:
-        _check_version(file, content)
+        check_version(file, content)
         return Record.model_validate_json(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        problem = f"{where}: {first['msg']}" if where else first["msg"]
-        raise RecordError(f"{file} is not a record: {problem}") from error
-
-
-def _check_version(file: Path, content: bytes) -> None:
-    version = _Versioned.model_validate_json(content).schema_version
-    if version != SCHEMA_VERSION:
-        raise RecordError(
-            f"{file} is a record of schema version {version}",
-            hint=f"this gate reads schema version {SCHEMA_VERSION}: install a newer mergegate",
-        )
+        raise why_unreadable(file, content, error) from error
 
 
 def render(record: Record, name: str) -> str:
@@ -58,7 +53,9 @@ def render(record: Record, name: str) -> str:
 def write_reports(record: Record, directory: Path) -> None:
     """Write every report of a record into a directory, each file whole or not at all."""
     for file, renderer in _REPORTS.items():
-        _write_whole(directory / file, render(record, renderer))
+        rendered: str | bytes = extensions.find("renderers", renderer).function(record)
+        content = rendered.encode() if isinstance(rendered, str) else rendered
+        _write_whole(directory / file, content)
 
 
 def write_run(record: Record, reports: Path) -> Path:
@@ -99,7 +96,7 @@ def _link_artifacts(artifacts: Sequence[Artifact], folder: Path) -> None:
         (folder / artifact.name).symlink_to(Path(artifact.path).resolve())
 
 
-def _write_whole(file: Path, text: str) -> None:
+def _write_whole(file: Path, content: bytes) -> None:
     fresh = file.with_name(f".{file.name}")
-    fresh.write_text(text, encoding="utf-8")
+    fresh.write_bytes(content)
     fresh.replace(file)

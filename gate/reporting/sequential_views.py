@@ -2,8 +2,10 @@
 
 from typing import NamedTuple
 
+from gate.evaluation_records import Score
 from gate.presentation import OUTCOME_WORDS, count, interval_text, percent
 from gate.records import Record
+from gate.result_records import CheckResult
 
 
 class Decision(NamedTuple):
@@ -50,22 +52,35 @@ def decisions(record: Record) -> tuple[Decision, ...]:
     )
 
 
+def planned_documents(record: Record, result: CheckResult) -> int:
+    """The documents that a sequential check would have taken, had it not been decided before."""
+    arms = (result.variant, result.reference)
+    scores = [one for one in record.scores if one.task == result.task and one.variant in arms]
+    last = result.looks[-1].documents if result.looks else 0
+    return max((_planned(record, score) for score in scores), default=last)
+
+
 def saved_text(record: Record) -> str:
     """What stopping early saved, in a sentence; empty where nothing was judged sequentially.
 
     Documents are counted once for each variant that was asked them.
     """
     sequential = {result.task for result in record.results if result.looks}
-    limits = {task.name: task.limit for task in record.tasks}
     asked = planned = 0
     for score in record.scores:
         if score.task in sequential:
             asked += len(score.samples)
-            whole = max(score.available, len(score.samples))
-            planned += min(whole, limits.get(score.task) or whole)
+            planned += _planned(record, score)
     if not planned:
         return ""
     return (
         f"{count(asked, 'answer')} of {count(planned)} were asked for; stopping early saved "
         f"{percent(1 - asked / planned)}."
     )
+
+
+def _planned(record: Record, score: Score) -> int:
+    """All documents of a score's task, or the limit that is set for it."""
+    limits = {task.name: task.limit for task in record.tasks}
+    whole = max(score.available, len(score.samples))
+    return min(whole, limits.get(score.task) or whole)

@@ -6,7 +6,7 @@ from itertools import groupby
 from typing import Literal, NamedTuple
 
 from gate.aggregates import value_of
-from gate.presentation import MISSING, amount, percent, size
+from gate.presentation import MISSING, amount, bits, percent, size
 from gate.records import Record
 from gate.reporting.views import score_of
 from gate.result_records import Verdict
@@ -17,10 +17,17 @@ Better = Literal["smaller", "larger"]
 
 
 class Cell(NamedTuple):
-    """A figure, and a remark that goes below it: how far the repeats lay apart, for most."""
+    """A figure, and a remark that goes below it: how far the repeats lay apart, for most.
+
+    Attributes:
+        value: the figure in words.
+        remark: what goes below it.
+        exact: the figure unrounded: a share, bytes, seconds or tokens a second; None without one.
+    """
 
     value: str
     remark: str = ""
+    exact: float | None = None
 
 
 class Column(NamedTuple):
@@ -29,11 +36,13 @@ class Column(NamedTuple):
     Attributes:
         name: its own heading.
         group: the heading that it shares with its neighbours.
+        term: what it is in the glossary.
         is_vital: whether it has a place where there is little.
     """
 
     name: str
     group: str
+    term: str
     is_vital: bool = False
 
     @property
@@ -196,17 +205,17 @@ def _adapter_of(record: Record, variant: Variant, task: Task | None = None) -> V
 def _columns(settings: SpeedRun | None) -> tuple[Column, ...]:
     many = f"{settings.many.batch_size} at once" if settings else "many at once"
     return (
-        Column("kept", "Worst task", is_vital=True),
-        Column("on disk", "Size"),
-        Column("load", "Seconds"),
-        Column("first token", "Seconds", is_vital=True),
-        Column("one prompt", "Prefill tokens/s"),
-        Column(many, "Prefill tokens/s"),
-        Column("one prompt", "Decode tokens/s"),
-        Column(many, "Decode tokens/s", is_vital=True),
-        Column("peak", "Memory", is_vital=True),
-        Column("decode", "To adapter", is_vital=True),
-        Column("size", "To adapter"),
+        Column("kept", "Worst task", "recovery", is_vital=True),
+        Column("on disk", "Size", "size"),
+        Column("load", "Seconds", "load"),
+        Column("first token", "Seconds", "first-token", is_vital=True),
+        Column("one prompt", "Prefill tokens/s", "prefill"),
+        Column(many, "Prefill tokens/s", "prefill"),
+        Column("one prompt", "Decode tokens/s", "decode"),
+        Column(many, "Decode tokens/s", "decode", is_vital=True),
+        Column("peak", "Memory", "memory", is_vital=True),
+        Column("decode", "To adapter", "ratio", is_vital=True),
+        Column("size", "To adapter", "ratio"),
     )
 
 
@@ -225,12 +234,13 @@ def _cells(record: Record, variant: Variant, serving: Serving | None) -> tuple[C
     kept = kept_share(record, variant)
     adapter = _adapter_of(record, variant)
     reference = serving_of(record, adapter.name) if adapter else None
-    bits = serving.bits_per_weight if serving else None
+    width = serving.bits_per_weight if serving else None
     return (
-        Cell(percent(kept.share), kept.task) if kept else Cell(MISSING),
+        Cell(percent(kept.share), kept.task, kept.share) if kept else Cell(MISSING),
         Cell(
             size(serving.size_bytes if serving else None),
-            "" if bits is None else f"{amount(bits, '')} bits/weight",
+            "" if width is None else f"{bits(width)} bits/weight",
+            serving.size_bytes if serving else None,
         ),
         _spread(serving, "load"),
         _spread(serving, "first_token"),
@@ -239,8 +249,8 @@ def _cells(record: Record, variant: Variant, serving: Serving | None) -> tuple[C
         _spread(serving, "decode", "one"),
         _spread(serving, "decode"),
         _spread(serving, "memory"),
-        Cell(_speed_ratio(reference, serving)),
-        Cell(_size_ratio(reference, serving)),
+        _ratio(_speed_ratio(reference, serving)),
+        _ratio(_size_ratio(reference, serving)),
     )
 
 
@@ -253,7 +263,7 @@ def _spread(serving: Serving | None, measure: SpeedMeasure, batch: BatchKind = "
     )
     if measure == "memory" and serving.is_on_gpu:
         middle += " of GPU"
-    return Cell(middle, "" if low == high else _range(low, high))
+    return Cell(middle, "" if low == high else _range(low, high), spread.median)
 
 
 def _range(low: str, high: str) -> str:
@@ -262,13 +272,18 @@ def _range(low: str, high: str) -> str:
     return f"{number if unit == high.partition(' ')[2] else low} to {high}"
 
 
-def _speed_ratio(reference: Serving | None, serving: Serving | None) -> str:
+def _speed_ratio(reference: Serving | None, serving: Serving | None) -> float | None:
     spreads = [one.over_runs("decode") if one else None for one in (reference, serving)]
     before, after = spreads
-    return MISSING if before is None or after is None else amount(after.median / before.median, "")
+    return None if before is None or after is None else after.median / before.median
 
 
-def _size_ratio(reference: Serving | None, serving: Serving | None) -> str:
+def _size_ratio(reference: Serving | None, serving: Serving | None) -> float | None:
     if reference is None or serving is None or not reference.size_bytes or not serving.size_bytes:
-        return MISSING
-    return amount(serving.size_bytes / reference.size_bytes, "")
+        return None
+    return serving.size_bytes / reference.size_bytes
+
+
+def _ratio(value: float | None) -> Cell:
+    """A ratio, which reads as 1 only where it is."""
+    return Cell(MISSING) if value is None else Cell(amount(value, "", apart_from=(1.0,)), "", value)

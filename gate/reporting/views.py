@@ -3,12 +3,15 @@
 from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
+from gate.aggregates import value_of
 from gate.audit_records import ArtifactAudit, Audit
-from gate.evaluation_records import Document, Sample, Score
+from gate.errors import StageError
+from gate.evaluation_records import Document, Score
 from gate.presentation import (
     MISSING,
     OUTCOME_WORDS,
     amount,
+    bits,
     count,
     interval_text,
     percent,
@@ -20,22 +23,6 @@ from gate.result_records import CheckResult, NoiseFloor
 from gate.terms import Variant
 
 _WORST = 8
-
-
-class Change(NamedTuple):
-    """One document that two variants did differently on.
-
-    Attributes:
-        document_id: the document's position in the task.
-        reference: what the reference made of it.
-        candidate: what the candidate made of it.
-        direction: whether the candidate gained or lost.
-    """
-
-    document_id: int
-    reference: Sample
-    candidate: Sample
-    direction: Literal["gain", "loss"]
 
 
 def tally(results: Iterable[CheckResult]) -> str:
@@ -57,6 +44,18 @@ def score_of(record: Record, variant: str, task: str) -> Score | None:
     """How a variant did on a task; None where that was not measured."""
     found = (s for s in record.scores if s.variant == variant and s.task == task)
     return next(found, None)
+
+
+def exact_score(score: Score) -> float | None:
+    """What `presentation.score_text` tells, unrounded; None where it was not measured."""
+    if not score.samples:
+        return None
+    if score.is_binary and score.aggregate == "mean":
+        return score.mean
+    try:
+        return value_of(score)
+    except StageError:
+        return None
 
 
 def artifact_of(record: Record, variant: str) -> Artifact | None:
@@ -129,7 +128,7 @@ def _worst(audit: Audit) -> tuple[str, ...]:
     return (
         *(f"{one.tensor}: {percent(share)} of the change kept" for share, one in kept[:_WORST]),
         *(
-            f"{one.tensor}: {one.type}, {one.bits_per_weight:.2f} bits a weight, "
+            f"{one.tensor}: {one.type}, {bits(one.bits_per_weight)} bits a weight, "
             f"error {percent(one.relative_error, decimals=2)}"
             for one in far[:_WORST]
         ),
@@ -150,22 +149,6 @@ def lineage(variant: Variant) -> tuple[str, ...]:
     if variant.quantize is not None:
         steps.append(f"quantize {variant.quantize}")
     return tuple(steps)
-
-
-def changes(reference: Score, candidate: Score) -> tuple[Change, ...]:
-    """Documents whose metric changed, the greatest loss first, paired by id."""
-    before = {sample.id: sample for sample in reference.samples}
-    sign = 1 if candidate.higher_is_better else -1
-    found = [
-        (sign * (after.value - before[after.id].value), before[after.id], after)
-        for after in candidate.samples
-        if after.id in before and after.value != before[after.id].value
-    ]
-    found.sort(key=lambda item: (item[0], item[2].id))
-    return tuple(
-        Change(after.id, earlier, after, "gain" if gained > 0 else "loss")
-        for gained, earlier, after in found
-    )
 
 
 class CollapsedSlice(NamedTuple):

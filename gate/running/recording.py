@@ -14,8 +14,8 @@ from gate.planning.past_runs import PastRun
 from gate.planning.plan import Plan, artifact_name
 from gate.planning.todo import Sources, Todo
 from gate.policy import policy_of
-from gate.provenance import collect_provenance
-from gate.records import Artifact, Record, StageRecord, WeightReport
+from gate.provenance import collect_provenance, repository
+from gate.records import Artifact, Record, RunCommand, StageRecord, WeightReport
 from gate.result_records import NoiseFloor
 from gate.running.judgement import Judgement
 from gate.running.worker import REPORT_FILE
@@ -75,7 +75,25 @@ def make_record(
             {name for planned in plan.stages for name in planned.stage.packages},
             root=config.path.parent,
         ),
+        run=_run_command(config, store),
         warnings=(*todo.notes, *_warnings(artifacts, judgement)),
+    )
+
+
+def _run_command(config: GateConfig, store: Store) -> RunCommand:
+    root = repository(config.path.parent)
+
+    def told(path: Path) -> str:
+        path = path.resolve()
+        return str(path.relative_to(root) if root and path.is_relative_to(root) else path)
+
+    return RunCommand(
+        config=told(config.path),
+        config_digest=config.digest,
+        suite=told(config.suite.path),
+        store=told(store.root),
+        allow_pickle=config.allow_pickle,
+        trust_remote_code=config.trust_remote_code,
     )
 
 

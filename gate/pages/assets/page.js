@@ -4,9 +4,20 @@ window.mergegate = {
   async island(name) {
     const node = document.querySelector(`script[data-island="${name}"]`);
     if (!node) return null;
-    const bytes = Uint8Array.from(atob(node.textContent), (letter) => letter.charCodeAt(0));
+    const letters = atob(node.textContent);
+    const bytes = new Uint8Array(letters.length);
+    for (let at = 0; at < letters.length; at += 1) bytes[at] = letters.charCodeAt(at);
     const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
     return new Response(stream).text();
+  },
+
+  /* The id that the page's address names; empty where it names none. */
+  named() {
+    try {
+      return decodeURIComponent(location.hash.slice(1));
+    } catch {
+      return "";
+    }
   },
 };
 (() => {
@@ -14,35 +25,31 @@ window.mergegate = {
   all(".controls").forEach((node) => { node.hidden = false; });
 
   const onlyOpen = document.getElementById("only-open");
-  onlyOpen.addEventListener("change", () => {
+  onlyOpen?.addEventListener("change", () => {
     all("[data-outcome]").forEach((node) => {
       node.hidden = onlyOpen.checked && node.dataset.outcome === "pass";
     });
-    all(".panel").forEach((panel) => {
-      panel.hidden = [...panel.querySelectorAll("[data-outcome]")].every((row) => row.hidden);
-    });
   });
 
-  const find = document.getElementById("find");
-  find.addEventListener("input", () => {
-    const words = find.value.toLowerCase().split(/\s+/).filter(Boolean);
-    const nodes = all("[data-find]");
-    nodes.forEach((node) => {
-      const text = node.textContent.toLowerCase();
-      node.hidden = !words.every((word) => text.includes(word));
-    });
-    const left = nodes.filter((node) => node.matches("details") && !node.hidden).length;
-    document.getElementById("found").textContent = words.length ? `${left} documents` : "";
-  });
-
+  /* What a link leads to is shown, wherever it is folded away or hidden. */
   const reveal = () => {
-    const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    const target = document.getElementById(mergegate.named());
     for (let node = target; node; node = node.parentElement) {
       if (node.matches("details")) node.open = true;
       node.hidden = false;
     }
-    if (target) target.scrollIntoView();
+    target?.scrollIntoView();
   };
   addEventListener("hashchange", reveal);
   if (location.hash) reveal();
+
+  /* The table of contents says which part is being read. */
+  const links = new Map(all(".contents a").map((link) => [link.hash.slice(1), link]));
+  const spy = new IntersectionObserver((entries) => {
+    for (const { target, isIntersecting } of entries) {
+      if (isIntersecting) links.get(target.id).setAttribute("aria-current", "true");
+      else links.get(target.id).removeAttribute("aria-current");
+    }
+  }, { rootMargin: "-30% 0px -65% 0px" });
+  links.forEach((_, id) => { spy.observe(document.getElementById(id)); });
 })();

@@ -1,0 +1,49 @@
+"""Figures drawn without a browser: for a page, and as they are."""
+
+import json
+
+from gate.figures.composing import compose
+from gate.figures.drawing import draw_for_page, draw_svg
+from gate.figures.sheet import Level, Mark, Sheet, Words, join, legend
+
+
+def sheet(text: str, **settings) -> Sheet:
+    words = Words(0, Level(10, 10), text, text, "left", **settings)
+    return Sheet(40, marks=(Mark(50, Level(20, 20), "fail"),), words=(words,))
+
+
+def test_a_texts_of_a_page_are_what_they_are_on_paper():
+    spec = compose(sheet("a < b & c"))
+    assert ">a &lt; b &amp; c</text>" in draw_svg(spec)
+    assert ">a &lt; b &amp; c</text>" in draw_for_page(spec)
+
+
+def test_colours_of_a_page_are_the_pages_own():
+    drawn = draw_for_page(compose(sheet("kept #a8232b")))
+    assert 'fill="var(--fail)"' in drawn
+    assert ">kept #a8232b</text>" in drawn
+
+
+def test_a_name_that_is_too_long_is_cut_on_paper_and_in_the_page():
+    spec = compose(sheet("long " * 40, is_label=True))
+    for drawn in (draw_svg(spec), draw_for_page(spec)):
+        (shown,) = [part.partition("<")[0] for part in drawn.split(">") if "long" in part]
+        assert shown.endswith("…")
+        assert len(shown) < 40
+
+
+def test_texts_that_are_hexadecimal_numbers_are_not_taken_for_tokens():
+    several = join((sheet("1"), sheet("0"), sheet("beef")))
+    drawn = draw_for_page(compose(several))
+    assert drawn.index(">1</text>") < drawn.index(">0</text>") < drawn.index(">beef</text>")
+
+
+def test_a_legend_names_the_outcomes_that_there_are():
+    drawn = draw_for_page(compose(legend(["pass", "error", "pass", "neutral"], top=0)))
+    assert drawn.count("<text") == 2
+    assert ">passed</text>" in drawn
+    assert ">error</text>" in drawn
+
+
+def test_a_specification_stands_in_the_width_of_the_page():
+    assert json.loads(compose(sheet("a")))["width"] == 640
