@@ -114,7 +114,8 @@ def test_every_cause_of_a_lineage_is_told(record, renderer):
 def test_each_task_has_a_figure_of_its_lineages_that_can_be_read_without_seeing_it(page):
     assert sum(name.startswith("figure-lineage-") for name in page.values("id")) == 6
     labels = page.values("aria-label")
-    told = "training → adapter 30.33 points (25.96 to 35.00); merge → merged \N{MINUS SIGN}0.33 points"
+    minus = "\N{MINUS SIGN}"
+    told = f"adapter 30.33 points (25.96 to 35.00); merge → merged {minus}0.33 points"
     assert any(told in label for label in labels)
 
 

@@ -63,8 +63,6 @@ def _spec() -> str:
         altair.layer(*layers)
         .properties(width=WIDTH, usermeta={"texts": ["text"]})
         .add_params(*settings)
-        .configure_mark(aria=False)
-        .configure_view(stroke=None)
     )
 
 

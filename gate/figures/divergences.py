@@ -85,7 +85,7 @@ def _chart(lines: Sequence[Line], scales: Scales) -> Any:
         ),
     )
     chart.data = alt.NamedData("lines")
-    return chart.configure(aria=False, view=alt.ViewConfig(stroke=None))
+    return chart
 
 
 def _room(lines: Sequence[Line]) -> str:

@@ -111,7 +111,7 @@ def _chart(layout: Layout, cost: _Cost, titles: Sequence[str]) -> Any:
         ),
     )
     chart.data = alt.NamedData("dots")
-    return chart.configure(aria=False, view=alt.ViewConfig(stroke=None))
+    return chart
 
 
 def _data(layout: Layout, facts: "_Facts") -> dict[str, list[dict[str, Any]]]:

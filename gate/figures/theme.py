@@ -71,7 +71,11 @@ def finish(
     spec = chart.to_dict()
     if datasets:
         spec["datasets"] = dict(datasets)
-    spec["config"] = _config() | spec.get("config", {})
+    own: dict[str, Any] = spec.get("config", {})
+    spec["config"] = own | {
+        key: own.get(key, {}) | value if isinstance(value, dict) else value
+        for key, value in _config().items()
+    }
     spec["background"] = PALETTE["paper"]
     spec["autosize"] = {"type": "pad", "contains": "padding"}
     return json.dumps(spec, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
@@ -85,6 +89,7 @@ def for_page(text: str) -> str:
 def _config() -> dict[str, Any]:
     ink, soft, rule = (PALETTE[name] for name in ("ink", "soft", "rule"))
     return {
+        "aria": False,
         "font": FONT,
         "view": {"stroke": None},
         "axis": {

@@ -90,5 +90,4 @@ def _stacked(views: "Sequence[altair.LayerChart]", datasets: Datasets) -> str:
     stacked = altair.vconcat(*views, spacing=20).resolve_scale(
         x="independent", color="independent", shape="independent"
     )
-    bare = stacked.configure_mark(aria=False).configure_view(stroke=None)
-    return finish(bare, datasets=datasets)
+    return finish(stacked, datasets=datasets)

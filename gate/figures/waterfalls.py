@@ -78,7 +78,7 @@ def _chart(one: TaskLevels) -> Any:
         title=alt.TitleParams(name(one.task), offset=10),
     )
     chart.data = alt.NamedData("rows")
-    return chart.configure(aria=False, view=alt.ViewConfig(stroke=None))
+    return chart
 
 
 def _data(one: TaskLevels) -> list[dict[str, Any]]:

@@ -57,7 +57,6 @@ def _spec(maps: Sequence[WeightMap]) -> str:
 
     sheet, height = lay_out(maps)
     chart = alt.layer(*_layers(sheet), width=theme.WIDTH, height=height)
-    chart = chart.configure(aria=False, view=alt.ViewConfig(stroke=None))
     return theme.finish(chart, datasets=sheet._asdict())
 
 
