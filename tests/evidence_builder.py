@@ -3,7 +3,7 @@
 import random
 from collections.abc import Sequence
 
-from records_builder import build_record
+from records_builder import build_record, build_verdict, worst
 
 from gate.comparisons import delta
 from gate.distribution_records import (
@@ -36,9 +36,12 @@ def build_evidence(**settings) -> Record:
         )
         if reference and candidate and result.check.compare.name == "delta":
             results[number] = _with_evidence(result, reference, candidate)
+    verdicts = tuple(build_verdict(name, results) for name in record.ship)
     return record.model_copy(
         update={
             "results": tuple(results),
+            "verdicts": verdicts,
+            "verdict": worst(verdicts),
             "tasks": tuple(
                 task.model_copy(update={"limit": 900, "slice": "language", "cluster": "passage"})
                 for task in record.tasks

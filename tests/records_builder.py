@@ -37,7 +37,7 @@ def build_record(
     )
     results = tuple(_results(scores, passing=passing))
     ship = ("q8_0",) if passing else ("q8_0", "q4_k_m", "w8a8")
-    verdicts = tuple(_verdict(name, results) for name in ship)
+    verdicts = tuple(build_verdict(name, results) for name in ship)
     record = Record(
         release=f"support-bot-v3{extra}",
         candidate=Candidate(
@@ -69,7 +69,7 @@ def build_record(
         artifacts=tuple(build_artifacts(extra)),
         results=results,
         verdicts=verdicts,
-        verdict=_worst(verdicts),
+        verdict=worst(verdicts),
         stages=tuple(build_stages(extra)),
         provenance=build_provenance(),
         warnings=(f"suite core: desk_reply has no clusters{extra}",),
@@ -221,7 +221,7 @@ def _estimate(name: str, before: Score, after: Score) -> Estimate:
     )
 
 
-def _verdict(variant: str, results: Sequence[CheckResult]) -> VariantVerdict:
+def build_verdict(variant: str, results: Sequence[CheckResult]) -> VariantVerdict:
     lineage = (variant, "adapter", "merged", "merged-llamacpp")
     blocking = [r for r in results if r.variant in lineage and r.check.level == "block"]
     outcomes = {r.outcome for r in blocking}
@@ -237,6 +237,6 @@ def _verdict(variant: str, results: Sequence[CheckResult]) -> VariantVerdict:
     return VariantVerdict(variant=variant, verdict="promote", reasons=(reason,))
 
 
-def _worst(verdicts: Sequence[VariantVerdict]):
+def worst(verdicts: Sequence[VariantVerdict]):
     order = ("block", "error", "inconclusive", "promote")
     return min((verdict.verdict for verdict in verdicts), key=order.index)

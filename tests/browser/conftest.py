@@ -62,3 +62,19 @@ def _is_error(kind: str) -> bool:
 def _is_other(url: str, own: str) -> bool:
     """Whether a request is for anything but the page itself and what is inside it."""
     return not url.startswith((own, "data:", "blob:", "about:"))
+
+
+@pytest.fixture(scope="session")
+def barriers() -> Callable[..., list[str]]:
+    """What axe-core finds in a page, or in a part of it, that is serious or critical."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe").Axe()
+
+    def find(page: Any, context: str | None = None) -> list[str]:
+        return [
+            f"{found['id']}: {node['html'][:200]}"
+            for found in axe.run(page, context=context).response["violations"]
+            if found["impact"] in ("serious", "critical")
+            for node in found["nodes"][:3]
+        ]
+
+    return find

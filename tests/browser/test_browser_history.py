@@ -1,7 +1,6 @@
 """Whether the page of all releases works in a real browser, and leads to the reports."""
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from records_builder import build_record
 from release_folders import RECORD, keep
 
@@ -13,8 +12,6 @@ FOLDER = "it's 100%/a #1? <b>\"&\\"
 DRAWN = "() => document.querySelector('figure.drawn:not([data-drawn])') === null"
 FIGURES = 5
 """A trend of each of three tasks, of one by its hostile name too, and the sizes."""
-
-SERIOUS = {"serious", "critical"}
 
 
 @pytest.fixture(scope="module")
@@ -34,11 +31,6 @@ def draw_all(page):
     for figure in page.locator("figure.drawn").all():
         figure.scroll_into_view_if_needed()
     page.wait_for_function(DRAWN, timeout=60_000)
-
-
-def serious(page):
-    found = Axe().run(page).response["violations"]
-    return [one["id"] for one in found if one["impact"] in SERIOUS]
 
 
 def test_the_newest_run_comes_first_with_its_verdict(open_page, index):
@@ -72,12 +64,12 @@ def test_every_figure_has_marks_and_tells_of_them(open_page, index):
 
 
 @pytest.mark.parametrize("settings", [{}, {"dark": True}, {"width": 390}])
-def test_the_page_is_accessible_and_fits_its_window(open_page, index, settings):
+def test_the_page_is_accessible_and_fits_its_window(open_page, barriers, index, settings):
     page = open_page(index, **settings)
     draw_all(page)
     width = page.evaluate("document.documentElement.scrollWidth")
     assert width <= settings.get("width", 1280)
-    assert serious(page) == []
+    assert barriers(page) == []
 
 
 def test_the_page_can_be_read_without_scripts(open_page, index):
