@@ -118,12 +118,10 @@ def _quantized(audit: Audit) -> str:
     if not audit.quantized:
         return "nothing to compare"
     errors = [one.relative_error for one in audit.quantized]
+    least, most = (percent(end, decimals=2) for end in (min(errors), max(errors)))
+    found = f"relative error {least} to {most}" if any(errors) else "all exact"
     types = sorted({one.type for one in audit.quantized})
-    return (
-        f"{count(len(audit.quantized), 'tensor')} as {', '.join(types)}; "
-        f"relative error {percent(min(errors), decimals=2)} to "
-        f"{percent(max(errors), decimals=2)}"
-    )
+    return f"{count(len(audit.quantized), 'tensor')} as {', '.join(types)}; {found}"
 
 
 def _worst(audit: Audit) -> tuple[str, ...]:
@@ -161,6 +159,21 @@ def relied_on(record: Record, variant: str) -> frozenset[str]:
     own = (one for one in record.variants if one.name == variant)
     ways = (lineage_of(one, record.variants, record.results) for one in own)
     return frozenset({variant}.union(*ways))
+
+
+class Notes(NamedTuple):
+    """The record's warnings: those on the release, and those on variants that do not ship."""
+
+    on_release: tuple[str, ...]
+    aside: tuple[str, ...]
+
+
+def notes(record: Record) -> Notes:
+    """Each warning of the record, by whether it is about what is up for release."""
+    bearing = {name for ship in record.ship for name in relied_on(record, ship)}
+    others = tuple(f"{one.name}: " for one in record.variants if one.name not in bearing)
+    aside = tuple(one for one in record.warnings if one.startswith(others))
+    return Notes(tuple(one for one in record.warnings if one not in aside), aside)
 
 
 class CollapsedSlice(NamedTuple):
