@@ -63,6 +63,13 @@ _COLOUR = re.compile(f'(?<=")(?:{"|".join(map(re.escape, PALETTE.values()))})(?=
 _NAMES = {colour: name for name, colour in PALETTE.items()}
 
 
+def axis_title(text: str) -> "altair.TitleParams":
+    """What a vertical axis measures, said level above its figure."""
+    import altair
+
+    return altair.TitleParams(text, fontSize=12, fontWeight="normal", color=PALETTE["soft"])
+
+
 def finish(
     chart: "altair.TopLevelMixin", *, datasets: Mapping[str, Sequence[object]] | None = None
 ) -> str:
