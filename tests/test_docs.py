@@ -128,8 +128,8 @@ def test_pictures_that_the_readme_shows_are_there():
 
 
 def test_links_to_files_lead_somewhere():
-    documents = ("README.md", "evalsuites/README.md", "docs/verdicts.md", "docs/reports.md")
-    for document in (ROOT / name for name in documents):
+    pages = ("README.md", "evalsuites/README.md", "docs/verdicts.md", "docs/reports.md")
+    for document in (ROOT / name for name in (*pages, "docs/promotion.md")):
         for target in re.findall(r"(?<!!)\[[^\]]*\]\(([^)#]+)\)", document.read_text()):
             if not target.startswith("http"):
                 assert (document.parent / target).exists(), target

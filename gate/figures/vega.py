@@ -5,11 +5,12 @@ user's cache folder, by vl-convert's version.
 """
 
 import contextlib
-import os
 import tempfile
 from functools import cache
 from importlib import metadata
 from pathlib import Path
+
+from gate.storing import cache_folder
 
 _ENTRY = "window.vegaEmbed = vegaEmbed;"
 
@@ -19,7 +20,7 @@ def vega_script() -> str:
     """JavaScript that defines `window.vegaEmbed`; the same text for one version of vl-convert."""
     import vl_convert
 
-    kept = _cache_folder() / f"vega-embed-{metadata.version('vl-convert-python')}.js"
+    kept = cache_folder() / f"vega-embed-{metadata.version('vl-convert-python')}.js"
     with contextlib.suppress(OSError, UnicodeDecodeError):
         text = kept.read_text(encoding="utf-8")
         if text.endswith(_END):
@@ -32,11 +33,6 @@ def vega_script() -> str:
 
 _END = "\n/* whole */\n"
 """A text that does not end so was not kept whole."""
-
-
-def _cache_folder() -> Path:
-    given = os.environ.get("XDG_CACHE_HOME")
-    return (Path(given) if given else Path.home() / ".cache") / "mergegate"
 
 
 def _keep(file: Path, text: str) -> None:

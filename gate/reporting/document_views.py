@@ -74,6 +74,11 @@ def changed_documents(record: Record) -> tuple[Change, ...]:
     return tuple(sorted(found, key=_order))
 
 
+def changes_between(record: Record, pair: Pair) -> tuple[Change, ...]:
+    """Every document that changed between two variants, in the order of `changed_documents`."""
+    return tuple(sorted(_changes(record, pair), key=_order))
+
+
 def _changes(record: Record, pair: Pair) -> Iterable[Change]:
     before = score_of(record, pair.reference, pair.task)
     after = score_of(record, pair.candidate, pair.task)

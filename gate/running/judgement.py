@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 from gate.audit_records import ArtifactAudit, Audit
 from gate.configuring.config import GateConfig
-from gate.configuring.suites import Suite
 from gate.distribution_records import Distribution
 from gate.errors import ConfigError
 from gate.evaluation_records import Corpus, Evaluation, Score
@@ -16,7 +15,7 @@ from gate.judging.duplicates import (
     without_duplicates,
 )
 from gate.judging.judge import judge, verdict_of
-from gate.judging.looks import look_sizes
+from gate.judging.looks import planned_looks
 from gate.judging.noise import Noise
 from gate.lineage_records import Duplicates
 from gate.planning.plan import Plan
@@ -94,7 +93,7 @@ def judge_plan(
     audits = tuple(_audits(plan, store, failures))
     noise = noise_without_duplicates(read_noise(plan, asked, failed, store, failures), duplicates)
     serving = read_serving(config, sources.base, sources.adapters, plan, store)
-    looks = _looks(config.suite, scores.values())
+    looks = planned_looks(config.suite.sequential, config.suite.tasks, scores.values())
     distributions = read_distributions(plan, store)
     results = judge(
         plan.checks,
@@ -149,18 +148,6 @@ def _corpora(
         if asked:
             corpora[task.name] = Corpus(task=task.name, documents=max(asked, key=len))
     return corpora
-
-
-def _looks(suite: Suite, scores: Iterable[Score]) -> dict[str, tuple[int, ...]]:
-    """Documents at each look, of the tasks that any variant was evaluated on."""
-    if suite.sequential is None:
-        return {}
-    limits = {task.name: task.limit for task in suite.tasks}
-    found: dict[str, tuple[int, ...]] = {}
-    for score in scores:
-        documents = min(score.available, limits[score.task] or score.available)
-        found.setdefault(score.task, look_sizes(suite.sequential, documents))
-    return found
 
 
 def _refuse_shown(config: GateConfig, corpora: Iterable[Corpus]) -> None:
