@@ -4,7 +4,8 @@ import math
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Literal, NamedTuple
+from decimal import ROUND_HALF_EVEN
+from typing import NamedTuple
 
 from gate.aggregates import value_of
 from gate.digest import digest_json
@@ -43,11 +44,14 @@ _UNPRINTABLE = re.compile(
 )
 
 
-class Excerpt(NamedTuple):
-    """The part of a long text that a report shows, and how many characters it leaves out."""
+class SizeUnit(NamedTuple):
+    """A unit of sizes on disk and its bytes."""
 
-    text: str
-    left_out: int
+    name: str
+    size_bytes: float = 1.0
+
+
+_SIZE_UNITS = (SizeUnit("TB", 1e12), SizeUnit("GB", 1e9), SizeUnit("MB", 1e6), SizeUnit("kB", 1e3))
 
 
 def printable(text: str) -> str:
@@ -57,13 +61,6 @@ def printable(text: str) -> str:
     the direction of text; line feeds and tabs stay.
     """
     return _UNPRINTABLE.sub("\ufffd", text.replace("\r\n", "\n"))
-
-
-def excerpt(text: str, limit: int, *, keep: Literal["start", "end"] = "start") -> Excerpt:
-    """At most `limit` characters from the start or the end of a text."""
-    if len(text) <= limit:
-        return Excerpt(text, 0)
-    return Excerpt(text[:limit] if keep == "start" else text[-limit:], len(text) - limit)
 
 
 def one_line(text: str, limit: int) -> str:
@@ -97,7 +94,12 @@ def quantity(value: float, unit: str, *, apart_from: Iterable[float] = ()) -> st
 
 
 def amount(
-    value: float, unit: str, *, decimals: int | None = None, apart_from: Iterable[float] = ()
+    value: float,
+    unit: str,
+    *,
+    decimals: int | None = None,
+    apart_from: Iterable[float] = (),
+    rounding: str = ROUND_HALF_EVEN,
 ) -> str:
     """The number of `quantity`, without its unit; three significant digits unless told.
 
@@ -109,7 +111,8 @@ def amount(
     if decimals is None:
         decimals = 2 if factor != 1 else decimals_for(shown, significant=3)
     others = (*apart_from, *_telling_values(value, unit))
-    return digits(shown, decimals, (as_written(other) * factor for other in others))
+    told = (as_written(other) * factor for other in others)
+    return digits(shown, decimals, told, rounding=rounding)
 
 
 def precise(value: float, *, apart_from: Iterable[float] = ()) -> str:
@@ -135,6 +138,11 @@ def evidence_text(value: float, *, apart_from: Iterable[float] = ()) -> str:
     if not math.isfinite(value) or value >= _LARGE:
         return f"{value:.3g}"
     return trimmed(value, significant=6, apart_from=apart_from)
+
+
+def p_value(value: float) -> str:
+    """A p-value: '0.0391', and '< 0.0001' below that; '1' only where it is 1."""
+    return "< 0.0001" if value < 0.0001 else trimmed(value, significant=3, apart_from=(0.0, 1.0))  # noqa: PLR2004
 
 
 def unit_label(unit: str) -> str:
@@ -183,7 +191,7 @@ def interval_text(estimate: Estimate, check: Check | None = None) -> str:
     interval of a ratio that was counted, which has none.
     """
     apart_from = bounds(check) if check else ()
-    if estimate.unit.startswith(RATIO) and estimate.low == estimate.high:
+    if is_counted(estimate):
         return amount(estimate.value, estimate.unit, apart_from=apart_from)
     is_share = _is_share(estimate.unit)
     width = as_written(estimate.high - estimate.low)
@@ -194,6 +202,11 @@ def interval_text(estimate: Estimate, check: Check | None = None) -> str:
     )
     symbol = f" {_symbol(estimate.unit)}" if is_share else ""
     return f"{value}{symbol} ({low} to {high})"
+
+
+def is_counted(estimate: Estimate) -> bool:
+    """Whether a ratio was counted and not sampled, so that it has no interval."""
+    return estimate.unit.startswith(RATIO) and estimate.low == estimate.high
 
 
 def rule_text(result: CheckResult) -> str:
@@ -222,6 +235,11 @@ def score_text(score: Score | None) -> str:
     except StageError:
         return MISSING
     return amount(value, "", apart_from=_PERFECT) if math.isfinite(value) else "infinite"
+
+
+def unit_of_sizes(largest_bytes: float) -> SizeUnit:
+    """The decimal unit in which sizes up to this one are told beside each other."""
+    return next((one for one in _SIZE_UNITS if largest_bytes >= one.size_bytes), SizeUnit("bytes"))
 
 
 def size(size_bytes: int | None) -> str:
@@ -273,11 +291,6 @@ def _symbol(unit: str) -> str:
     if unit == DIFFERENCE_OF_SHARES:
         return "points"
     return "%" if _is_share(unit) else unit.removeprefix("KL divergence in ")
-
-
-def p_value(value: float) -> str:
-    """A p-value: '0.0391', and '< 0.0001' below that; '1' only where it is 1."""
-    return "< 0.0001" if value < 0.0001 else trimmed(value, significant=3, apart_from=(0.0, 1.0))  # noqa: PLR2004
 
 
 def _telling_values(value: float, unit: str) -> tuple[float, ...]:

@@ -170,5 +170,16 @@ class VariantVerdict(Noun):
     reasons: tuple[str, ...]
 
 
+LISTING_ORDER: tuple[Outcome, ...] = ("fail", "error", "inconclusive", "pass")
+"""The outcomes in the order in which reports list what came to them."""
+
+DECIDED_BY: dict[Verdict, Outcome] = {
+    "promote": "pass",
+    "block": "fail",
+    "inconclusive": "inconclusive",
+    "error": "error",
+}
+"""The outcome that brings a verdict about; verdicts have its mark."""
+
 EXIT_STATUS: dict[Verdict, int] = {"promote": 0, "block": 1, "error": 3, "inconclusive": 4}
 """The exit status of a run, by its verdict; 2 is kept for wrong config and usage."""

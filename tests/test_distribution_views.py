@@ -4,6 +4,7 @@ import pytest
 from evidence_builder import build_distribution
 from records_builder import build_record
 
+from gate.distribution_records import Shortfall
 from gate.reporting.distribution_views import distribution_rows
 
 
@@ -26,6 +27,15 @@ def test_a_lower_bound_says_how_much_it_falls_short():
         "256 sampled tokens"
     )
     assert row(top=None).compared == "full vocabulary"
+
+
+def test_of_no_divergence_no_share_falls_short():
+    found = build_distribution("q8_0", kl=0.001)
+    none = found.model_copy(update={"shortfall": Shortfall(tokens=64, bound=0.0, full=0.0)})
+    record = build_record().model_copy(update={"distributions": (none,)})
+    assert distribution_rows(record)[0].compared == (
+        "top 128 tokens and the rest: a lower bound; on 64 sampled tokens the full one is 0 too"
+    )
 
 
 def test_one_document_leaves_no_interval():

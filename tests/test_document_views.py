@@ -55,6 +55,16 @@ def test_losses_come_first_and_of_these_the_greatest_whichever_way_is_better():
     assert listed(down) == [(0, "loss"), (1, "gain"), (3, "gain")]
 
 
+def test_losses_of_what_is_up_for_release_come_before_those_of_what_is_not():
+    record = build_record()
+    shipped = {change.pair.candidate for change in changed_documents(record)} - {"q4_k_m"}
+    offered = record.model_copy(update={"ship": ("q8_0", "w8a8")})
+    losses = [one for one in changed_documents(offered) if one.direction == "loss"]
+    aside = [one.pair.candidate not in shipped for one in losses]
+    assert any(aside)
+    assert aside == sorted(aside)
+
+
 def test_of_equal_losses_the_one_that_was_surest_and_is_furthest_off_comes_first():
     documents = [build_document(number, choices=("yes", "no")) for number in range(3)]
     record = build_documents(

@@ -34,6 +34,16 @@ def test_the_check_that_blocks_is_in_the_first_panel(record):
     assert "quantized against bridge: delta at least -2.5 points" in words(figures)
 
 
+def test_what_is_not_up_for_release_comes_last_and_says_so(record):
+    figures = draw(record.model_copy(update={"ship": ("q8_0",)}))
+    told = facts(figures)
+    aside = ["not up for release" in one["Outcome"] for one in told]
+    assert aside == sorted(aside)
+    named = {one["Variant"].split()[0] for one in told if "not up for" in one["Outcome"]}
+    assert named == {"q4_k_m", "w8a8"}
+    assert any(text.endswith(", not up for release") for text in words(figures))
+
+
 def test_checks_are_grouped_by_rule_and_unit(record):
     figures = draw(record)
     titles = [text for text in words(figures) if " against " in text]

@@ -55,6 +55,21 @@ def test_a_broken_bound_is_told_by_the_end_of_the_interval_that_is_nearest_to_it
     assert broken(**settings) == f"{said} (q4_k_m against merged-llamacpp, 95 % confidence)"
 
 
+@pytest.mark.parametrize(
+    ("say", "settings", "said"),
+    [
+        (broken, {"low": -0.4, "high": -0.24650}, "loses at least 24.6 points"),
+        (broken, {"low": 0.0319, "high": 0.08, "at_most": 0.01}, "gains at least 3.1 points"),
+        (broken, {"low": 0.03, "high": 0.0811, "at_least": 0.2}, "gains at most 8.2 points"),
+        (broken, {"low": 11.19, "high": 11.8, "at_most": 0.08, **KL}, "is at least 11.1"),
+        (undecided, {"low": -0.0531, "high": 0.01}, "may lose up to 5.4 points"),
+        (undecided, {"low": -0.01, "high": 0.0299, "at_most": 0.02}, "may gain up to 3.0 points"),
+    ],
+)
+def test_no_more_is_said_than_the_interval_proves(say, settings, said):
+    assert said in say(**settings)
+
+
 def test_a_size_is_counted_and_has_no_confidence():
     assert broken(low=0.91, high=0.91, at_most=0.75, **RATIO) == (
         "q4_k_m is 0.910 times the size on disk, where at most 0.75 is allowed "

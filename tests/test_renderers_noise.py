@@ -5,6 +5,7 @@ from gates import SUITE, FakeWorker, write_gate
 
 from gate.configuring.config import load_config
 from gate.reporting.report_files import render
+from gate.reporting.views import noise_rows
 from gate.running.runner import run_gate
 from gate.store import Store
 
@@ -28,6 +29,14 @@ def test_the_page_tells_what_an_engine_changes_by_itself(record):
     assert '<section id="noise">' in page
     assert "3 of 300 documents" in page
     assert "1.00 points (" in page
+
+
+@pytest.mark.parametrize(
+    ("nats", "told"), [(9.26e-5, "0.0000926"), (7.6e-18, "< 0.000001"), (0.0, "0")]
+)
+def test_a_divergence_is_told_without_an_exponent(record, nats, told):
+    noise = record.noise[0].model_copy(update={"kl": nats})
+    assert noise_rows(record.model_copy(update={"noise": (noise,)}))[0].kl == told
 
 
 def test_the_summary_has_the_noise_folded(record):

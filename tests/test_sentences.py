@@ -121,6 +121,12 @@ def test_what_could_not_be_measured_is_named_with_its_reason():
     )
 
 
+def test_checks_that_failed_for_one_reason_are_settled_together():
+    tasks = ("arc_easy", "desk_intent")
+    results = [build_result(task=one, outcome="error", reason="killed") for one in tasks]
+    assert settling(*build_verdict("error", *results)) == ("2 checks: a measurement (killed)",)
+
+
 def test_an_audit_that_was_not_done_is_told_and_would_settle_it():
     record, found = build_verdict("error")
     record = audited(record, error="killed")

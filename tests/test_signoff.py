@@ -10,9 +10,9 @@ from records_builder import HOSTILE, build_record
 from gate.errors import ConfigError, RecordError
 from gate.records import Record
 from gate.renderers import junit, markdown, text
-from gate.reporting.signoff_views import signoff_lines, waivers_of, waivers_of_check
+from gate.reporting.signoff_views import signoff_lines, waivers_beside, waivers_of_check
 from gate.result_records import labels_of
-from gate.signoff import chain_faults, in_force, open_labels, record_digest, signed
+from gate.signoff import chain_faults, open_labels, record_digest, signed
 
 NOW = datetime(2026, 11, 23, 12, 30, tzinfo=UTC)
 YEAR_END = date(2026, 12, 31)
@@ -96,16 +96,6 @@ def test_the_moment_is_kept_in_utc_whatever_zone_the_clock_has():
 
 def test_two_sign_offs_within_one_second_are_in_order():
     assert chain_faults(sign(sign(record_of()))) == ()
-
-
-def test_a_sign_off_is_in_force_through_its_last_day():
-    entry = waive(record_of()).signoff[0]
-    assert in_force(entry, YEAR_END)
-    assert not in_force(entry, date(2027, 1, 1))
-
-
-def test_a_sign_off_without_an_end_stays_in_force():
-    assert in_force(sign(record_of()).signoff[0], date(2099, 1, 1))
 
 
 def change_score(content):
@@ -361,10 +351,10 @@ def test_nobody_signed_is_no_line():
 
 
 def test_a_waiver_stands_beside_the_verdicts_that_rest_on_its_check(thrice):
-    assert waivers_of(thrice, "q4_k_m") == (
-        f"{WAIVED}: waived until 2026-12-31 by Grace Hopper: a pilot only",
-    )
-    assert waivers_of(thrice, "q8_0") == ()
+    (waiver,) = waivers_beside(thrice, "q4_k_m")
+    assert waiver.check == WAIVED
+    assert waiver.text == "waived until 2026-12-31 by Grace Hopper: a pilot only"
+    assert waivers_beside(thrice, "q8_0") == ()
 
 
 def test_a_waiver_of_a_variant_on_the_way_stands_beside_what_descends_from_it():
@@ -374,9 +364,8 @@ def test_a_waiver_of_a_variant_on_the_way_stands_beside_what_descends_from_it():
     failed = record.results[place].model_copy(update={"outcome": "fail"})
     results = (*record.results[:place], failed, *record.results[place + 1 :])
     record = waive(record.model_copy(update={"results": results}), check=label)
-    said = f"{label}: waived until 2026-12-31 by Ada Lovelace: a pilot only"
-    assert [waivers_of(record, name) for name in ("merged", "q8_0")] == [(said,), (said,)]
-    assert waivers_of(record, "adapter") == ()
+    beside = [waivers_beside(record, name) for name in ("merged", "q8_0", "adapter")]
+    assert [[one.check for one in some] for some in beside] == [[label], [label], []]
 
 
 def test_the_waivers_of_a_check_are_told_without_its_name(thrice):

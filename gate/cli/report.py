@@ -20,7 +20,7 @@ def report(
     ] = None,
 ) -> None:
     """Render every report of a record again: report.html, summary.md, junit.xml and the others."""
-    from gate.reporting.report_files import read_record, render, write_reports
+    from gate.reporting.report_files import REPORT_FILE, read_record, render, write_reports
 
     read = read_record(record)
     directory = out or (record if record.is_dir() else record.parent)
@@ -31,5 +31,5 @@ def report(
         raise ConfigError(f"{directory}: cannot be written: {error.strerror or error}") from error
     with without_commands(sys.stdout, os.environ):
         sys.stdout.write(render(read, "text"))
-        sys.stdout.write(f"\nreport: {directory / 'report.html'}\n")
+        sys.stdout.write(f"\nreport: {directory / REPORT_FILE}\n")
     announce(read, os.environ, out=sys.stdout, errors=sys.stderr)

@@ -29,7 +29,7 @@ def run(
     """
     from gate.cli.progress import watch
     from gate.configuring.config import load_config
-    from gate.reporting.report_files import render
+    from gate.reporting.report_files import REPORT_FILE, render
     from gate.result_records import EXIT_STATUS
     from gate.running.runner import run_gate
     from gate.store import Store
@@ -40,6 +40,6 @@ def run(
                 load_config(config), store=Store(store), reports=reports, watcher=watcher
             )
         sys.stdout.write(render(finished.record, "text"))
-        sys.stdout.write(f"\nreport: {finished.directory / 'report.html'}\n")
+        sys.stdout.write(f"\nreport: {finished.directory / REPORT_FILE}\n")
     announce(finished.record, os.environ, out=sys.stdout, errors=sys.stderr)
     raise typer.Exit(EXIT_STATUS[finished.record.verdict])

@@ -3,7 +3,7 @@
 import sys
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
@@ -12,8 +12,6 @@ from gate.errors import ConfigError
 
 if TYPE_CHECKING:
     from gate.records import Record
-
-DECISIONS = ("approve", "reject", "waive")
 
 
 def sign(
@@ -60,9 +58,11 @@ def sign(
       --reason "Only the pilot group gets it."
     """  # noqa: D301 - \b is typer's mark of lines that are not to be filled
     from gate import signoff
+    from gate.reporting.report_files import REPORT_FILE
     from gate.reporting.signing import sign_file
+    from gate.signoff_records import Decision
 
-    decided = one_of("--decision", decision, DECISIONS)
+    decided = one_of("--decision", decision, get_args(Decision))
     last_day = None if until is None else _day(until)
 
     def add_entry(read: "Record") -> "Record":
@@ -74,7 +74,7 @@ def sign(
     signed = sign_file(record, add_entry)
     directory = record if record.is_dir() else record.parent
     sys.stdout.write(_told(signed))
-    sys.stdout.write(f"report: {directory / 'report.html'}\n")
+    sys.stdout.write(f"report: {directory / REPORT_FILE}\n")
 
 
 def _day(text: str) -> date:

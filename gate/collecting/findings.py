@@ -8,7 +8,6 @@ from gate.errors import StageError
 from gate.presentation import (
     OUTCOME_WORDS,
     count,
-    excerpt,
     interval_text,
     one_line,
     percent,
@@ -168,9 +167,9 @@ def _document(change: Change) -> Sequence[str]:
     if document is None:
         return place, f"{_HANG}{answers}"
     right = one_line(document.target, _ANSWER)
-    asked = excerpt(one_line(document.prompt, len(document.prompt)), _PROMPT, keep="end")
-    cut = "…" if asked.left_out else ""
-    return f"{place}: {cut}{asked.text}", f"{_HANG}right: {right}; {answers}"
+    asked = one_line(document.prompt, len(document.prompt))
+    cut = "…" if len(asked) > _PROMPT else ""
+    return f"{place}: {cut}{asked[-_PROMPT:]}", f"{_HANG}right: {right}; {answers}"
 
 
 def _facts(result: CheckResult) -> dict[str, str]:

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from gate.figures.sheet import COLOURS, Area, Band, Level, Mark, Rule, Sheet, Told, Words
-from gate.figures.theme import OUTCOMES, PALETTE, SHAPES, WIDTH, finish
+from gate.figures.sheet import Area, Band, Level, Mark, Rule, Sheet, Told, Words
+from gate.figures.theme import COLOURS, PALETTE, SHAPES, WIDTH, finish
 from gate.presentation import printable
 
 if TYPE_CHECKING:
@@ -16,7 +16,6 @@ LEAST_WIDE = 600
 """Pixels of width from which on the words stand beside the plots."""
 
 _FOUND = 186
-_SHAPES = dict(zip(OUTCOMES, SHAPES, strict=True))
 _SETTINGS = {
     "isWide": f"width >= {LEAST_WIDE}",
     "plotLeft": "isWide ? clamp(0.27 * width, 180, 300) : 7",
@@ -92,7 +91,7 @@ def _band_value(one: Band) -> dict[str, Any]:
 
 
 def _mark_value(one: Mark) -> dict[str, Any]:
-    drawn = {"colour": COLOURS[one.state], "shape": one.shape or _SHAPES[one.state]}
+    drawn = {"colour": COLOURS[one.state], "shape": one.shape or SHAPES[one.state]}
     return _from(one.x, one.y, one.column) | drawn
 
 

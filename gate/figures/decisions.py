@@ -9,7 +9,6 @@ from gate.figures.figure import Figure
 from gate.figures.lettering import name, typeset
 from gate.figures.parts import in_parts
 from gate.figures.sheet import (
-    COLOURS,
     Area,
     Level,
     Mark,
@@ -22,7 +21,7 @@ from gate.figures.sheet import (
     legend,
 )
 from gate.figures.strips import Axis, span
-from gate.figures.theme import PALETTE
+from gate.figures.theme import COLOURS, PALETTE
 from gate.presentation import OUTCOME_WORDS, count, exact, no_difference, short_unit
 from gate.records import Record
 from gate.reporting.sequential_views import planned_documents

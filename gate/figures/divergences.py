@@ -19,8 +19,6 @@ _LEFT, _NARROW, _LEAST_ROOM = 44, 500, 104
 
 _SHORTEST = -3
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-_COLOURS = dict(zip(theme.OUTCOMES, theme.OUTCOME_COLOURS, strict=True))
-_SHAPES = dict(zip(theme.OUTCOMES, theme.SHAPES, strict=True))
 
 
 def draw(record: Record) -> tuple[Figure, ...]:
@@ -193,7 +191,7 @@ def _ends(lines: Sequence[Line], scales: Scales) -> Iterator[dict[str, Any]]:
             "drawn": max(mean, scales.low),
             "low": max(low, scales.low),
             "high": max(high, scales.low),
-            "shape": _SHAPES[line.state],
+            "shape": theme.SHAPES[line.state],
             **_told_mean(line),
         }
 
@@ -208,7 +206,7 @@ def _style(line: Line) -> dict[str, Any]:
     return {
         "who": f"{name(line.found.variant)} from {name(line.found.reference)}",
         "check": f"{told}{asked}",
-        "colour": _COLOURS[line.state],
+        "colour": theme.COLOURS[line.state],
     }
 
 

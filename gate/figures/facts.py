@@ -17,6 +17,7 @@ from gate.presentation import (
     unit_label,
 )
 from gate.records import Record
+from gate.reporting.concerns import ASIDE, bearing
 from gate.result_records import CheckResult, Estimate
 from gate.terms import Check
 
@@ -24,10 +25,14 @@ _MOST_REASON = 300
 
 
 class Numbered(NamedTuple):
-    """A check result with its number in the record, from 1."""
+    """A check result with its number in the record, from 1.
+
+    `is_aside` is of a check of a variant that is not up for release: it decides nothing.
+    """
 
     number: int
     result: CheckResult
+    is_aside: bool
 
     @property
     def pair(self) -> str:
@@ -42,7 +47,8 @@ class Numbered(NamedTuple):
     @property
     def title(self) -> str:
         """The check as a heading: number, variants, task and rule."""
-        return typeset(f"{self.short_title}: {rule_text(self.result)}")
+        aside = f", {ASIDE}" if self.is_aside else ""
+        return typeset(f"{self.short_title}: {rule_text(self.result)}{aside}")
 
     @property
     def short_title(self) -> str:
@@ -57,18 +63,23 @@ class Numbered(NamedTuple):
 
 def numbered(record: Record) -> tuple[Numbered, ...]:
     """The results of a record with their numbers."""
-    return tuple(Numbered(at, result) for at, result in enumerate(record.results, start=1))
+    names = bearing(record)
+    return tuple(
+        Numbered(at, result, result.variant not in names)
+        for at, result in enumerate(record.results, start=1)
+    )
 
 
 def check_facts(one: Numbered) -> dict[str, str]:
     """{what: in words} of a check, all but its estimate."""
     result = one.result
     level = ", warns only" if result.check.level == "warn" else ""
+    aside = f", {ASIDE}" if one.is_aside else ""
     return {
         "Check": f"#{one.number} {name(str(result.check.compare))}",
         "Variant": f"{name(result.variant)} against {name(result.reference)}",
         "Task": one.task or "none",
-        "Outcome": f"{OUTCOME_WORDS[result.outcome]}{level}",
+        "Outcome": f"{OUTCOME_WORDS[result.outcome]}{level}{aside}",
         "Reason": typeset(one_line(result.reason, _MOST_REASON)),
     }
 

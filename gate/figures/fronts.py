@@ -6,24 +6,15 @@ from typing import Any, NamedTuple
 from gate.figures import theme
 from gate.figures.figure import Figure
 from gate.figures.lettering import name, typeset
-from gate.presentation import amount, percent, size
+from gate.presentation import amount, percent, size, unit_of_sizes
 from gate.records import Record
 from gate.reporting.front_layout import HEIGHT, Dot, Frame, Layout, lay_out
 from gate.reporting.serving_views import Better, Point, points, serving_table
-from gate.result_records import Outcome, Verdict
+from gate.result_records import DECIDED_BY
 
 _WIDTHS = (theme.WIDTH, 340)
-_OUTCOMES: dict[Verdict, Outcome] = {
-    "promote": "pass",
-    "block": "fail",
-    "inconclusive": "inconclusive",
-    "error": "error",
-}
-_WORDS = {
-    "pass": "promote",
-    "fail": "block",
-    "inconclusive": "inconclusive",
-    "error": "error",
+_WORDS: dict[str, str] = {
+    **{outcome: verdict for verdict, outcome in DECIDED_BY.items()},
     "neutral": "no verdict of its own",
 }
 
@@ -159,7 +150,7 @@ def _datum(dot: Dot, frame: Frame) -> dict[str, Any]:
 
 def _word(dot: Dot) -> str:
     verdict = dot.point.verdict
-    return _WORDS[_OUTCOMES[verdict] if verdict else "neutral"]
+    return verdict or _WORDS["neutral"]
 
 
 def _lines(frame: Frame, cost: _Cost) -> Iterator[Any]:
@@ -192,10 +183,10 @@ def _marks(frame: Frame, cost: _Cost, titles: Sequence[str], there: Sequence[str
         alt.Tooltip("verdict:N", title="Verdict"),
         *(alt.Tooltip(f"fact{number}:N", title=title) for number, title in enumerate(titles)),
     ]
-    colour = alt.Color(
-        "verdict:N", scale=alt.Scale(domain=words, range=theme.OUTCOME_COLOURS), legend=legend
-    )
-    shape = alt.Shape("verdict:N", scale=alt.Scale(domain=words, range=theme.SHAPES), legend=legend)
+    colours = alt.Scale(domain=words, range=list(theme.COLOURS.values()))
+    colour = alt.Color("verdict:N", scale=colours, legend=legend)
+    shapes = alt.Scale(domain=words, range=list(theme.SHAPES.values()))
+    shape = alt.Shape("verdict:N", scale=shapes, legend=legend)
     common = {"x": _x(frame, cost), "y": _y(frame), "tooltip": told, "color": colour}
     style: dict[str, Any] = {"filled": True, "opacity": 1}
     yield (
@@ -227,10 +218,11 @@ def _names(frame: Frame, cost: _Cost) -> Iterator[Any]:
 def _x(frame: Frame, cost: _Cost) -> Any:
     import altair as alt
 
-    unit, factor = _unit(frame.widest) if cost.better == "smaller" else ("tokens/s", 1.0)
+    is_size = cost.better == "smaller"
+    unit, factor = unit_of_sizes(frame.widest) if is_size else ("tokens/s", 1.0)
     told = f"{cost.name}, {unit}"
     axis = alt.Axis(
-        title=f"← better: {told}" if cost.better == "smaller" else f"{told}: better →",
+        title=f"← better: {told}" if is_size else f"{told}: better →",
         labelExpr=f"format(datum.value / {factor}, ',~g')",
         tickCount=5,
         grid=False,
@@ -259,9 +251,3 @@ def _y(frame: Frame) -> Any:
         axis=axis,
         scale=alt.Scale(domain=[frame.low, frame.high], nice=False, zero=False),
     )
-
-
-def _unit(widest: float) -> tuple[str, float]:
-    """The decimal unit for sizes up to this one, and its bytes."""
-    units = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
-    return next((unit for unit in units if widest >= unit[1]), ("bytes", 1.0))

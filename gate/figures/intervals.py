@@ -28,18 +28,20 @@ from gate.presentation import (
     unit_label,
 )
 from gate.records import Record
+from gate.reporting.concerns import ASIDE
 from gate.reporting.views import tally
-from gate.result_records import CheckResult
+from gate.result_records import LISTING_ORDER, CheckResult
 
 MOST_ROWS = 60
 """Checks in the page's figure, unless more than so many did not pass."""
 
-_SEVERITY = ("fail", "error", "inconclusive", "pass")
 _LEGEND = 34.0
 
 
 def draw(record: Record) -> tuple[Figure, ...]:
     """The figure: a panel for each check and unit, those with what blocks first.
+
+    What is not up for release comes last, in panels of its own.
 
     Where there are more than MOST_ROWS checks, those that passed with the most room are left out.
     """
@@ -61,7 +63,7 @@ def draw(record: Record) -> tuple[Figure, ...]:
 
 def choose(record: Record, *, most: int) -> tuple[Numbered, ...]:
     """At most so many checks, in the record's order: what did not pass, then what is closest."""
-    ranked = sorted(numbered(record), key=lambda one: (_severity(one.result), _room(one.result)))
+    ranked = sorted(numbered(record), key=lambda one: (_severity(one), _room(one.result)))
     return tuple(sorted(ranked[:most]))
 
 
@@ -75,10 +77,10 @@ def _sheet(panels: Iterable[Panel], shown: Sequence[Numbered], *, top: float = 0
     return join((key, draw_panels(panels, top=top + _LEGEND)))
 
 
-def _severity(result: CheckResult) -> tuple[bool, bool, int]:
+def _severity(one: Numbered) -> tuple[bool, bool, bool, int]:
     """How early a reader has to see it: what blocks before what warns, what passed last."""
-    is_passed = result.outcome == "pass"
-    return is_passed, result.check.level == "warn", _SEVERITY.index(result.outcome)
+    outcome, level = one.result.outcome, one.result.check.level
+    return outcome == "pass", one.is_aside, level == "warn", LISTING_ORDER.index(outcome)
 
 
 def _room(result: CheckResult) -> float:
@@ -110,16 +112,16 @@ def _caption(shown: Iterable[Numbered], left_out: int) -> str:
 def _panels(shown: Sequence[Numbered]) -> Iterable[Panel]:
     """The checks by rule and unit; one that was not measured is with the others of its rule."""
     units: dict[str, str] = {}
-    for _, result in shown:
+    for _, result, _ in shown:
         if result.estimate is not None:
             units.setdefault(result.check.model_dump_json(), result.estimate.unit)
-    groups: dict[tuple[str, str], list[Numbered]] = {}
+    groups: dict[tuple[str, str, bool], list[Numbered]] = {}
     for one in shown:
         rule, found = one.result.check.model_dump_json(), one.result.estimate
         unit = units.get(rule, "") if found is None else found.unit
-        groups.setdefault((rule, unit), []).append(one)
-    items = sorted(groups.items(), key=lambda item: min(_severity(o.result) for o in item[1]))
-    return (_panel(group, unit) for (_, unit), group in items)
+        groups.setdefault((rule, unit, one.is_aside), []).append(one)
+    items = sorted(groups.items(), key=lambda item: (item[0][2], min(map(_severity, item[1]))))
+    return (_panel(group, unit) for (_, unit, _), group in items)
 
 
 def _panel(group: Sequence[Numbered], unit: str) -> Panel:
@@ -127,7 +129,10 @@ def _panel(group: Sequence[Numbered], unit: str) -> Panel:
     found = [one.result.estimate for one in group if one.result.estimate]
     subject = f"{name(check.of)} against {name(check.against)}: {check.compare}"
     notes = [f"slice {name(check.slice)}"] if check.slice else []
-    notes += ["warns only"] if check.level == "warn" else []
+    if group[0].is_aside:
+        notes.append(ASIDE)
+    elif check.level == "warn":
+        notes.append("warns only")
     bound = bound_text(check, short_unit(unit)) or "without a bound"
     return Panel(
         title=typeset(", ".join((f"{subject} {bound}", *notes))),
@@ -140,7 +145,7 @@ def _panel(group: Sequence[Numbered], unit: str) -> Panel:
 
 
 def _strip(one: Numbered) -> Strip:
-    number, result = one
+    number, result, _ = one
     found, check = result.estimate, result.check
     task = f" · {one.task}" if one.task else ""
     return Strip(

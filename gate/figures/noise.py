@@ -19,6 +19,7 @@ from gate.presentation import (
     unit_label,
 )
 from gate.records import Record
+from gate.reporting.findings import is_change
 from gate.result_records import NoiseFloor
 
 MOST_ROWS = 48
@@ -69,7 +70,7 @@ def _margins(record: Record, noise: NoiseFloor) -> Limits:
         result.check
         for result in record.results
         if result.task == noise.task
-        and result.check.compare.name == "delta"
+        and is_change(result.check)
         and noise.engine in (engines.get(result.variant), engines.get(result.reference))
     ]
     lower = [one.at_least for one in checks if one.at_least is not None and one.at_least < 0]

@@ -7,15 +7,12 @@ the page is narrow, the plot takes the whole width and the words stand above it.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
-from gate.figures.theme import OUTCOME_COLOURS, OUTCOMES, PALETTE
+from gate.figures.theme import PALETTE
 from gate.presentation import OUTCOME_WORDS
 from gate.result_records import Outcome
 
 Column = Literal["left", "plot", "right"]
 State = Outcome | Literal["neutral"]
-
-COLOURS: Mapping[str, str] = dict(zip(OUTCOMES, OUTCOME_COLOURS, strict=True))
-"""{state: the colour of its marks and words}."""
 
 LETTER = 6.4
 """Pixels that a letter takes, on average."""

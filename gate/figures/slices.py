@@ -27,11 +27,15 @@ _LEGEND = 34.0
 
 
 def draw(record: Record) -> tuple[Figure, ...]:
-    """The figure: a panel for each check that has slices, those with one that collapsed first."""
+    """The figure: a panel for each check that has slices, those with one that collapsed first.
+
+    Of either, what is not up for release comes last.
+    """
     sliced = [one for one in numbered(record) if one.result.slices and one.result.estimate]
     if not sliced:
         return ()
-    shown = tuple(_first(sorted(sliced, key=lambda one: not _collapsed(one.result))))
+    sliced.sort(key=lambda one: (not _collapsed(one.result), one.is_aside))
+    shown = tuple(_first(sliced))
     panels = [_panel(one) for one in shown]
     states = {strip.state for panel in panels for strip in panel.strips}
     collapsed = sum(_collapsed(one.result) for one in sliced)

@@ -7,7 +7,6 @@ from typing import Literal, NamedTuple
 from gate import axes
 from gate.figures.lettering import typeset
 from gate.figures.sheet import (
-    COLOURS,
     LETTER,
     Area,
     Band,
@@ -20,7 +19,7 @@ from gate.figures.sheet import (
     Words,
     join,
 )
-from gate.figures.theme import PALETTE
+from gate.figures.theme import COLOURS, PALETTE
 from gate.presentation import MISSING, bounds, exact, no_difference, short_unit
 from gate.result_records import Estimate
 from gate.terms import Check

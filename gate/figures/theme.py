@@ -39,18 +39,21 @@ PALETTE = {
 The last six are the steps of a heat map, from little to much.
 """
 
-OUTCOMES = ("pass", "fail", "inconclusive", "error", "neutral")
-"""What a mark can say, in the order of `SHAPES` and `OUTCOME_COLOURS`."""
-
-OUTCOME_COLOURS = tuple(PALETTE["soft" if name == "neutral" else name] for name in OUTCOMES)
+COLOURS: dict[str, str] = {
+    name: PALETTE["soft" if name == "neutral" else name]
+    for name in ("pass", "fail", "inconclusive", "error", "neutral")
+}
+"""{what a mark can say: its colour}."""
 
 _SALTIRE = (
     "M-1.2,-.75L-.75,-1.2L0,-.45L.75,-1.2L1.2,-.75L.45,0"
     "L1.2,.75L.75,1.2L0,.45L-.75,1.2L-1.2,.75L-.45,0Z"
 )
 
-SHAPES = ("circle", _SALTIRE, "diamond", "triangle-up", "square")
-"""The shape of each outcome, so that none is told by colour alone; what failed is crossed out."""
+SHAPES: dict[str, str] = dict(
+    zip(COLOURS, ("circle", _SALTIRE, "diamond", "triangle-up", "square"), strict=True)
+)
+"""{what a mark can say: its shape}, so that nothing is told by colour alone."""
 
 FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from gate.figures.courses import Changes, Judged, Line, Point
 from gate.figures.lettering import name, typeset
-from gate.figures.theme import OUTCOME_COLOURS, OUTCOMES, PALETTE, SHAPES, WIDTH
+from gate.figures.theme import COLOURS, PALETTE, SHAPES, WIDTH
 from gate.figures.trend_axes import Span, across, span, upwards
 from gate.presentation import MISSING, OUTCOME_WORDS, printable
 
@@ -86,7 +86,7 @@ def view_changes(
     found = [_told(one, runs) for one in changes.judged if one.point is not None]
     missing = [_told(one, runs) for one in changes.judged if one.point is None]
     chart = _chart(datasets, found).encode(
-        x=across(runs, is_named=is_named, gap=0.0), color=_outcomes("Color", OUTCOME_COLOURS)
+        x=across(runs, is_named=is_named, gap=0.0), color=_outcomes("Color", COLOURS)
     )
     shape = _outcomes("Shape", SHAPES)
     told = ("Run", "Value", "Interval", "Documents", "Bound", "Outcome")
@@ -232,11 +232,11 @@ def _variants(channel: str, names: Sequence[str], marks: Sequence[str]) -> Any:
     return getattr(altair, channel)("variant:N", scale=scale, legend=legend)
 
 
-def _outcomes(channel: str, marks: Sequence[str]) -> Any:
+def _outcomes(channel: str, marks: Mapping[str, str]) -> Any:
     """A channel that tells the outcomes apart, as everywhere."""
     import altair
 
-    scale = altair.Scale(domain=list(OUTCOMES), range=list(marks))
+    scale = altair.Scale(domain=list(marks), range=list(marks.values()))
     return getattr(altair, channel)("outcome:N", scale=scale, legend=None)
 
 

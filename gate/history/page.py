@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import chain, count
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 from urllib.parse import quote
 
 from gate.figures.figure import Figure
@@ -10,16 +10,9 @@ from gate.figures.trends import draw_sizes, draw_trend
 from gate.history.runs import Differences, History, Run, differences, products
 from gate.history.trends import sizes, trends
 from gate.pages.page import render_page
-from gate.reporting.report_files import RECORD_FILE
-from gate.reporting.signoff_views import DECIDED
-from gate.signoff_records import Decision
+from gate.reporting.report_files import RECORD_FILE, REPORT_FILE
+from gate.reporting.signoff_views import DECIDED, MARKS
 
-_REPORT_FILE = "report.html"
-_MARKS: dict[Decision, Literal["pass", "fail", "inconclusive"]] = {
-    "approve": "pass",
-    "reject": "fail",
-    "waive": "inconclusive",
-}
 _MOST_PRODUCTS = 6
 
 
@@ -69,7 +62,7 @@ def render(history: History) -> str:
         unreadable=history.unreadable,
         releases=len({(run.adapters, run.release) for run in history.runs}),
         decided=DECIDED,
-        marks=_MARKS,
+        marks=MARKS,
     )
 
 
@@ -85,7 +78,7 @@ def _rows(runs: Sequence[Run]) -> Iterator[Row]:
     found = []
     before: dict[tuple[str, ...], Run] = {}
     for run in runs:
-        report = address(*run.folder, _REPORT_FILE) if run.has_report else None
+        report = address(*run.folder, REPORT_FILE) if run.has_report else None
         changed = differences(run, before.get(run.adapters))
         found.append(Row(run, changed, report, address(*run.folder, RECORD_FILE)))
         before[run.adapters] = run

@@ -10,14 +10,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from gate.errors import RecordError
 from gate.history.runs import History, Run, Shipped, Unreadable
 from gate.history.scores import KeptScore, summarize
-from gate.reporting.report_files import RECORD_FILE
+from gate.reporting.findings import is_change
+from gate.reporting.report_files import RECORD_FILE, REPORT_FILE
 from gate.reporting.unreadable import check_version, why_unreadable
 from gate.result_records import CheckResult, Verdict
 from gate.signoff_records import SignOff
 from gate.terms import Candidate, Task, Variant
-
-_REPORT_FILE = "report.html"
-_COMPARISON = "delta"
 
 
 class _Kept(BaseModel):
@@ -128,7 +126,7 @@ def _read(folder: Path, place: tuple[str, ...]) -> Run:
         kept = _KeptRecord.model_validate_json(content)
     except ValidationError as error:
         raise why_unreadable(file, content, error) from error
-    return _run(kept, place, has_report=(folder / _REPORT_FILE).is_file())
+    return _run(kept, place, has_report=(folder / REPORT_FILE).is_file())
 
 
 def _run(record: _KeptRecord, place: tuple[str, ...], *, has_report: bool) -> Run:
@@ -151,7 +149,7 @@ def _run(record: _KeptRecord, place: tuple[str, ...], *, has_report: bool) -> Ru
         suite_digest=record.suite_digest,
         policy_digest=record.policy.digest if record.policy else None,
         scores=tuple(one for one in scores if one is not None),
-        changes=tuple(one for one in record.results if one.variant in ship and _is_change(one)),
+        changes=tuple(one for one in record.results if one.variant in ship and _is_of_task(one)),
         signoff=record.signoff,
     )
 
@@ -163,10 +161,9 @@ def _shipped(record: _KeptRecord) -> Iterator[Shipped]:
         yield Shipped(name, verdicts.get(name), sizes.get(name))
 
 
-def _is_change(result: CheckResult) -> bool:
+def _is_of_task(result: CheckResult) -> bool:
     """Whether a check bounds the change of a whole task's metric."""
-    check = result.check
-    return bool(result.task) and check.slice is None and check.compare.name == _COMPARISON
+    return bool(result.task) and result.check.slice is None and is_change(result.check)
 
 
 def _in_utc(moment: datetime) -> datetime:

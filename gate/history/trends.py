@@ -14,7 +14,6 @@ MOST_RUNS = 24
 
 _MOST_CHANGES = 6
 _LONGEST_NAME = 18
-_UNITS = (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
 
 
 def trends(runs: Sequence[Run]) -> Iterator[Trend]:
@@ -38,7 +37,7 @@ def sizes(runs: Sequence[Run]) -> Sizes | None:
     known = [one.size_bytes for run in kept for one in run.shipped if one.size_bytes is not None]
     if not known:
         return None
-    unit, factor = next((one for one in _UNITS if max(known) >= one[1]), ("bytes", 1.0))
+    unit, factor = say.unit_of_sizes(max(known))
     variants = dict.fromkeys(one.variant for run in reversed(kept) for one in run.shipped)
     lines = [Line(name, tuple(_size_points(name, kept, factor))) for name in variants]
     drawn = tuple(line for line in lines if line.points)

@@ -22,6 +22,7 @@ from gate.judging.reasons import counted
 from gate.judging.robustness import find_tolerance
 from gate.judging.slicing import compare_slices, confidence_of_slice
 from gate.result_records import (
+    DECIDED_BY,
     CheckResult,
     Correction,
     Estimate,
@@ -34,12 +35,7 @@ from gate.serving_records import Serving
 from gate.terms import ResolvedCheck
 
 _SEVERITY: tuple[Verdict, ...] = ("error", "block", "inconclusive", "promote")
-_VERDICTS: dict[Outcome, Verdict] = {
-    "error": "error",
-    "fail": "block",
-    "inconclusive": "inconclusive",
-    "pass": "promote",
-}
+_VERDICTS: dict[Outcome, Verdict] = {outcome: found for found, outcome in DECIDED_BY.items()}
 
 
 def judge(

@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Sequence
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN
 from typing import NamedTuple
 
 import numpy as np
 
+from gate.digits import as_written, rounded
 from gate.judging.bounds import Bound, documents_needed
 from gate.result_records import Estimate, Outcome
 from gate.serving_records import RATIO
@@ -97,7 +99,9 @@ class Finding(NamedTuple):
         """
         estimate = self.estimate
         unit = estimate.unit.removeprefix(RATIO).strip()
-        found = f"{self._number(estimate.value, _DIGITS_OF_A_RATIO)} {RATIO} {unit}"
+        found = (
+            f"{self._number(estimate.value, ROUND_HALF_EVEN, _DIGITS_OF_A_RATIO)} {RATIO} {unit}"
+        )
         asked = " and ".join(
             f"at {'least' if bound.sign > 0 else 'most'} {decimal(bound.limit)}"
             for bound in self.bounds
@@ -105,7 +109,7 @@ class Finding(NamedTuple):
         if estimate.low == estimate.high:
             place = "exactly the bound: " if outcome == "inconclusive" else ""
             return f"{found}, {place}{asked} is asked"
-        low, high = self._number(estimate.low), self._number(estimate.high)
+        low, high = self._low, self._high
         interval = f"({low} to {high}; {confidence_text(self.confidence)})"
         if outcome != "inconclusive":
             return f"{found} {interval}, {asked} is asked; {self.evidence}"
@@ -124,11 +128,10 @@ class Finding(NamedTuple):
         return f"about {counted(missing, 'more repeat')} would probably settle it"
 
     def _undecided(self, bounds: Sequence[Bound]) -> str:
-        low = self._number(self.estimate.low)
-        high = self._quantity(self._number(self.estimate.high))
         changes = "changes by " if self.is_difference else ""
         return (
-            f"{self._subject}{changes}{low} to {high} ({self._confidence}), "
+            f"{self._subject}{changes}{self._low} to {self._quantity(self._high)} "
+            f"({self._confidence}), "
             f"across {_listed([self._name(bound) for bound in bounds])}; "
             f"{self._outlook(bounds)}; {self.evidence}"
         )
@@ -161,11 +164,12 @@ class Finding(NamedTuple):
 
     def _end(self, value: float, *, is_lower: bool) -> str:
         """One end of the interval, as what it says of the truth."""
+        number = self._low if is_lower else self._high
         if not self.is_difference:
-            return f"at {'least' if is_lower else 'most'} {self._quantity(self._number(value))}"
+            return f"at {'least' if is_lower else 'most'} {self._quantity(number)}"
         is_gain = value >= 0
         limit = "least" if is_lower == is_gain else "most"
-        size = self._quantity(self._number(value).removeprefix("-"))
+        size = self._quantity(number.removeprefix("-"))
         return f"{'gains' if is_gain else 'loses'} at {limit} {size}"
 
     def _place(self, bound: Bound, *, is_kept: bool) -> str:
@@ -195,20 +199,36 @@ class Finding(NamedTuple):
             return ""
         return f" in {unit}" if unit.startswith("ln ") else f" {unit}" * unit.startswith("bits")
 
-    def _number(self, value: float, fewest: int = _FEWEST_DIGITS) -> str:
+    @property
+    def _low(self) -> str:
+        """The lower end, rounded out of the interval: no more is said than was proven."""
+        return self._number(self.estimate.low, ROUND_FLOOR)
+
+    @property
+    def _high(self) -> str:
+        """The upper end, rounded out of the interval."""
+        return self._number(self.estimate.high, ROUND_CEILING)
+
+    def _number(self, value: float, rounding: str, fewest: int = _FEWEST_DIGITS) -> str:
         """The value with the fewest digits that stand to every bound as the unrounded ends do."""
         digits = next((d for d in range(fewest, _MOST_DIGITS) if self._is_true(d)), _MOST_DIGITS)
-        return decimal(self._scale * value, digits)
+        return self._rounded(value, digits, rounding)
+
+    def _rounded(self, value: float, digits: int, rounding: str) -> str:
+        exact = as_written(value) * self._scale
+        if not exact.is_finite():
+            return decimal(value)
+        return decimal(float(rounded(exact, digits - 1 - exact.adjusted(), rounding)), digits)
 
     def _is_true(self, digits: int) -> bool:
-        ends = (self.estimate.low, self.estimate.high)
-        numbers = (*ends, self.estimate.value) if self._is_ratio else ends
+        ends = ((self.estimate.low, ROUND_FLOOR), (self.estimate.high, ROUND_CEILING))
+        middle = ((self.estimate.value, ROUND_HALF_EVEN),) if self._is_ratio else ()
         return all(
             _order(
-                float(decimal(self._scale * number, digits)), float(decimal(self._scale * limit))
+                float(self._rounded(number, digits, rounding)), float(decimal(self._scale * limit))
             )
             == _order(number, limit)
-            for number in numbers
+            for number, rounding in (*ends, *middle)
             for limit in (bound.limit for bound in self.bounds)
         )
 

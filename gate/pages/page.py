@@ -16,6 +16,7 @@ from gate.figures.figure import Figure
 from gate.figures.theme import for_page
 from gate.figures.vega import vega_script
 from gate.pages.islands import pack
+from gate.result_records import DECIDED_BY
 
 
 def render_page(
@@ -54,6 +55,7 @@ def render_page(
             islands={name: Markup(pack(text)) for name, text in data.items()},
             drawing=lambda figure: Markup(draw_for_page(figure.spec)),
             say=presentation,
+            outcome_of=DECIDED_BY,
             **values,
         )
     )
@@ -103,4 +105,4 @@ def _finalize(value: object) -> object:
 
 def _formula(text: str) -> str:
     """An equation with minus signs for the hyphens, but for those inside a word."""
-    return re.sub(r"(?<![A-Za-z])-|-(?![A-Za-z])", "\N{MINUS SIGN}", text)
+    return re.sub(r"(?<![A-Za-z])-|(?<![A-Za-z]{2})-(?![A-Za-z])", "\N{MINUS SIGN}", text)

@@ -10,8 +10,7 @@ from gate.digest import digest_json
 from gate.presentation import printable
 from gate.records import Record
 from gate.reporting.concerns import Concern, concerns
-
-_RECORD = "record.json"
+from gate.reporting.report_files import RECORD_FILE
 
 
 def render(record: Record) -> str:
@@ -45,4 +44,4 @@ def _suite_file(record: Record) -> str:
     """The suite as it was written, where that is a file of the repository; else the record."""
     path = PurePosixPath(printable(record.suite))
     is_inside = not path.is_absolute() and ".." not in path.parts
-    return str(path) if is_inside and path.suffix in (".yaml", ".yml") else _RECORD
+    return str(path) if is_inside and path.suffix in (".yaml", ".yml") else RECORD_FILE

@@ -1,6 +1,6 @@
 """report.html: one self-contained page with the verdict, the evidence and where it came from."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from gate.figures import (
     decisions,
@@ -27,7 +27,8 @@ from gate.reporting import (
     signoff_views,
     views,
 )
-from gate.reporting.contents import contents, results_of_shipped
+from gate.reporting.concerns import bearing
+from gate.reporting.contents import Part, contents, results_of_shipped
 from gate.reporting.document_data import pack_documents
 from gate.reporting.document_views import changed_documents
 from gate.reporting.formulas import DOCUMENTATION
@@ -46,32 +47,36 @@ _FIGURES: dict[str, Callable[[Record], tuple[Figure, ...]]] = {
 }
 """{section: what draws its figures}."""
 
-_PARTS = (
-    "page",
-    "figures",
-    "tables",
-    "terms",
-    "differences",
-    "answers",
-    "documents",
-    "signoff",
-)
+_ASSETS = ("page", "figures", "tables", "terms", "differences", "answers", "documents", "signoff")
+
+_WITH_TABLE = {
+    "checks",
+    "slices",
+    "looks",
+    "variants",
+    "lineage",
+    "distributions",
+    "serving",
+    "provenance",
+}
 
 
 def render(record: Record) -> str:
     """The record as one HTML page that loads nothing and can be read without its scripts."""
     drawn = {section: draw(record) for section, draw in _FIGURES.items()}
+    parts = contents(record)
     changes = changed_documents(record)
     return render_page(
         "report.html.j2",
-        parts=_PARTS,
+        parts=_ASSETS,
         figures=(figure for figures in drawn.values() for figure in figures),
         islands={"documents": pack_documents(record, changes)} if changes else {},
         record=record,
         drawn=drawn,
-        tables=_numbered(record),
-        contents=contents(record),
+        tables=_numbered(parts),
+        contents=parts,
         shipped=results_of_shipped(record),
+        bearing=bearing(record),
         documentation=DOCUMENTATION,
         glossary=GLOSSARY,
         again_by=reproduction,
@@ -89,17 +94,7 @@ def render(record: Record) -> str:
     )
 
 
-def _numbered(record: Record) -> dict[str, str]:
-    """{part: 'Table 3'} of the parts that have a table in this record, in their order."""
-    parts = {
-        "checks": True,
-        "slices": any(result.slices for result in record.results),
-        "looks": any(result.looks for result in record.results),
-        "variants": True,
-        "lineage": bool(record.lineages),
-        "distributions": bool(record.distributions),
-        "serving": bool(record.serving),
-        "artifacts": True,
-    }
-    there = [part for part, is_there in parts.items() if is_there]
+def _numbered(parts: Iterable[Part]) -> dict[str, str]:
+    """{part: 'Table 3'} of the parts whose table has a number, in their order."""
+    there = (part.id for part in parts if part.id in _WITH_TABLE)
     return {part: f"Table {number}" for number, part in enumerate(there, start=1)}

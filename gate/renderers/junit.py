@@ -21,9 +21,10 @@ from gate.presentation import (
 from gate.records import Record
 from gate.reporting.concerns import NamedResult, failed_stages, named_results
 from gate.reporting.derivations import derive, evidence
+from gate.reporting.report_files import RECORD_FILE
 from gate.reporting.signoff_views import signoff_lines, waivers_of_check
 from gate.reporting.views import policy_lines, tally, weights_views
-from gate.result_records import CheckResult, Verdict
+from gate.result_records import DECIDED_BY, CheckResult
 from gate.serving_records import BatchKind, SpeedMeasure
 
 _FIRMNESS = ("tolerance", "needed")
@@ -64,7 +65,7 @@ def _suite(root: Element, record: Record, part: str) -> Element:
         "testsuite",
         name=printable(f"{record.release} {part}"),
         timestamp=made_at.strftime("%Y-%m-%dT%H:%M:%S"),
-        file="record.json",
+        file=RECORD_FILE,
     )
 
 
@@ -144,11 +145,10 @@ def _add_weights(suite: Element, record: Record) -> None:
 def _add_verdict(suite: Element, record: Record) -> None:
     case = _case(suite, "gate", "verdict", seconds=0.0)
     sentence = printable(f"{record.release} {VERDICT_SENTENCES[record.verdict]}")
-    types: dict[Verdict, str] = {"block": "fail", "inconclusive": "inconclusive", "error": "error"}
     lines = [f"checks: {tally(record.results)}"]
     lines += [f"stage failed: {line}" for line in failed_stages(record)]
-    if record.verdict in types:
-        _add_problem(case, types[record.verdict], sentence, printable("\n".join(lines)))
+    if record.verdict != "promote":
+        _add_problem(case, DECIDED_BY[record.verdict], sentence, printable("\n".join(lines)))
 
 
 def _case(suite: Element, classname: str, name: str, *, seconds: float) -> Element:

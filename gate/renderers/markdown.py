@@ -5,23 +5,21 @@ from collections.abc import Iterable, Iterator
 from gate.presentation import VERDICT_SENTENCES, count
 from gate.records import Record
 from gate.reporting.concerns import failed_stages
-from gate.reporting.evidence_tables import (
-    decisions_table,
-    distributions_table,
-    lineages_table,
-    policy_table,
-    slices_table,
-)
-from gate.reporting.markup import bullets, escape, folded, headed, plain_grid
-from gate.reporting.sentences import settling, verdict_sentence, warnings_of
+from gate.reporting.markup import bullets, escape, folded, headed
+from gate.reporting.sentences import reasons_of, settling, verdict_sentence, warnings_of
 from gate.reporting.sequential_views import saved_text
 from gate.reporting.signoff_views import signoff_lines
 from gate.reporting.summary_tables import (
     SIGNS,
     checks_grid,
+    decisions_grid,
+    distributions_grid,
+    lineages_grid,
     noise_grid,
+    policy_grid,
     provenance_list,
     serving_grid,
+    slices_grid,
     variants_grid,
     weights_grid,
 )
@@ -65,7 +63,7 @@ def _top(record: Record, rows: int, picture: str | None) -> Iterator[str]:
     yield _heading(record)
     yield _sentences(record, shipped, rows)
     yield headed("Signed", bullets(signoff_lines(record), rows, more="more sign-off"))
-    yield headed(f"⚠️ {escape(notice)}", plain_grid(policy_table(record), rows)) if notice else ""
+    yield headed(f"⚠️ {escape(notice)}", policy_grid(record, rows)) if notice else ""
     yield _picture(record, picture)
     yield headed("Stages that failed", bullets(failed_stages(record), rows, more="more stage"))
     yield bullets(notes, rows, more="more note")
@@ -76,7 +74,7 @@ def _tables(record: Record, rows: int) -> Iterator[str]:
     yield headed("Quality, size and speed", serving_grid(record, rows))
     yield weights_grid(record, rows)
     yield headed("Did not pass", checks_grid(not_passed(record), rows))
-    yield headed("Slices that collapsed", plain_grid(slices_table(record), rows))
+    yield headed("Slices that collapsed", slices_grid(record, rows))
 
 
 def _details(record: Record, rows: int) -> Iterator[str]:
@@ -84,9 +82,9 @@ def _details(record: Record, rows: int) -> Iterator[str]:
     checks = count(len(record.results), "check")
     parts = {
         "Variants that are not up for release": _sentences(record, others, rows),
-        "Lineage: what each step gained or cost": plain_grid(lineages_table(record), rows),
-        "Distributions over texts": plain_grid(distributions_table(record), rows),
-        f"Documents to a decision. {saved_text(record)}": plain_grid(decisions_table(record), rows),
+        "Lineage: what each step gained or cost": lineages_grid(record, rows),
+        "Distributions over texts": distributions_grid(record, rows),
+        f"Documents to a decision. {saved_text(record)}": decisions_grid(record, rows),
         "Noise of the engines": noise_grid(record, rows),
         f"All {checks}": checks_grid(record.results, rows),
         "Provenance": provenance_list(record, rows),
@@ -122,10 +120,9 @@ def _sentence(record: Record, found: VariantVerdict) -> Iterator[str]:
 
 def _reasons(found: VariantVerdict) -> tuple[str, ...]:
     """What a sentence leaves out: warnings of what may ship, else the reasons beside the first."""
-    warnings = warnings_of(found)
     if found.verdict == "promote":
-        return tuple(f"warning: {warning}" for warning in warnings)
-    reasons = tuple(one for one in found.reasons if one.removeprefix("warning: ") not in warnings)
+        return tuple(f"warning: {warning}" for warning in warnings_of(found))
+    reasons = reasons_of(found)
     return reasons if len(reasons) > 1 else ()
 
 

@@ -20,7 +20,7 @@ from gate.reporting.concerns import failed_stages
 from gate.reporting.derivations import evidence
 from gate.reporting.distribution_views import distribution_rows
 from gate.reporting.lineage_views import lineage_table
-from gate.reporting.sentences import settling, verdict_sentence
+from gate.reporting.sentences import NO_REASON, settling, verdict_sentence
 from gate.reporting.sequential_views import saved_text
 from gate.reporting.serving_views import serving_table
 from gate.reporting.signoff_views import signoff_lines
@@ -74,7 +74,7 @@ def _policy(record: Record) -> Iterable[str]:
 def _verdicts(record: Record) -> Iterable[str]:
     """Each variant's verdict in a sentence, the reasons as recorded, and what would settle it."""
     for found in record.verdicts:
-        reasons = found.reasons or ("no reason was recorded",)
+        reasons = found.reasons or (NO_REASON,)
         sentence = verdict_sentence(record, found)
         aside = "" if found.variant in record.ship else " (not up for release)"
         yield _filled(f"{found.verdict}{aside}: {sentence}", indent=2, hang=2)

@@ -8,13 +8,15 @@ from gate.presentation import OUTCOME_WORDS, VERDICT_SENTENCES, one_line
 from gate.records import Record
 from gate.reporting.signoff_views import waivers_of_check
 from gate.reporting.views import weights_views
-from gate.result_records import CheckResult, Outcome, labels_of
+from gate.result_records import DECIDED_BY, LISTING_ORDER, CheckResult, Outcome, labels_of
 
 Effect = Literal["blocks", "warns", "aside"]
 
+ASIDE = "not up for release"
+"""What is said of what decides nothing, because it is of a variant that is not offered."""
+
 _MOST_TEXT = 1_000
 _ORDER: tuple[Effect, ...] = ("blocks", "warns", "aside")
-_OPEN: tuple[Outcome, ...] = ("fail", "error", "inconclusive")
 
 
 class NamedResult(NamedTuple):
@@ -50,9 +52,9 @@ class Concern(NamedTuple):
 
 def named_results(record: Record) -> Iterator[NamedResult]:
     """Every check under its name, in the order of the checks."""
-    bearing = _bearing(record)
+    names = bearing(record)
     for name, result in zip(labels_of(record.results), record.results, strict=True):
-        yield NamedResult(name, result, _effect(result, bearing))
+        yield NamedResult(name, result, _effect(result, names))
 
 
 def concerns(record: Record) -> tuple[Concern, ...]:
@@ -71,7 +73,7 @@ def failed_stages(record: Record) -> tuple[str, ...]:
     return tuple(f"{one.label}: {one.error}" for one in record.stages if one.error is not None)
 
 
-def _bearing(record: Record) -> frozenset[str]:
+def bearing(record: Record) -> frozenset[str]:
     """The variants whose checks bear on the verdict; all of them where none is up for release."""
     names = {
         name
@@ -82,21 +84,17 @@ def _bearing(record: Record) -> frozenset[str]:
     return frozenset(names or (result.variant for result in record.results))
 
 
-def _effect(result: CheckResult, bearing: frozenset[str]) -> Effect:
-    if result.variant not in bearing:
+def _effect(result: CheckResult, names: frozenset[str]) -> Effect:
+    if result.variant not in names:
         return "aside"
     return "blocks" if result.check.level == "block" else "warns"
 
 
 def _of_verdict(record: Record) -> Iterator[Concern]:
-    outcomes: dict[str, Outcome] = {
-        "block": "fail",
-        "inconclusive": "inconclusive",
-        "error": "error",
-    }
-    if record.verdict in outcomes:
+    if record.verdict != "promote":
         text = f"{record.release} {VERDICT_SENTENCES[record.verdict]}"
-        yield Concern("verdict", outcomes[record.verdict], "blocks", one_line(text, _MOST_TEXT))
+        outcome = DECIDED_BY[record.verdict]
+        yield Concern("verdict", outcome, "blocks", one_line(text, _MOST_TEXT))
 
 
 def _of_stages(record: Record) -> Iterator[Concern]:
@@ -108,18 +106,19 @@ def _of_stages(record: Record) -> Iterator[Concern]:
 
 
 def _of_weights(record: Record) -> Iterator[Concern]:
-    bearing = _bearing(record)
+    names = bearing(record)
     for audit, view in zip(record.audits, weights_views(record), strict=True):
         if view.state != "pass":
-            effect: Effect = "blocks" if bearing & {*audit.variants} else "aside"
+            effect: Effect = "blocks" if names & {*audit.variants} else "aside"
             text = one_line("; ".join((view.sentence, *view.faults)), _MOST_TEXT)
             yield Concern(one_line(view.label, _MOST_TEXT), view.state, effect, text)
 
 
 def _of_checks(record: Record) -> Iterator[Concern]:
     found = [one for one in named_results(record) if one.result.outcome != "pass"]
-    for name, result, effect in sorted(found, key=lambda one: _OPEN.index(one.result.outcome)):
-        aside = ", not up for release" if effect == "aside" else ""
+    found.sort(key=lambda one: LISTING_ORDER.index(one.result.outcome))
+    for name, result, effect in found:
+        aside = f", {ASIDE}" if effect == "aside" else ""
         reason = "; ".join((result.reason, *waivers_of_check(record, name)))
         text = one_line(f"{OUTCOME_WORDS[result.outcome]}{aside}: {reason}", _MOST_TEXT)
         yield Concern(one_line(name, _MOST_TEXT), result.outcome, effect, text)

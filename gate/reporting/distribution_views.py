@@ -147,7 +147,9 @@ def _compared(one: Distribution) -> str:
     if one.shortfall is None:
         return where
     short = one.shortfall
-    share = percent(1 - short.bound / short.full) if short.full > 0 else percent(0.0)
+    if short.full <= 0:
+        return f"{where}; on {count(short.tokens, 'sampled token')} the full one is 0 too"
+    share = percent(1 - short.bound / short.full)
     return (
         f"{where}, {share} short of the full {amount(short.full, '')} on "
         f"{count(short.tokens, 'sampled token')}"

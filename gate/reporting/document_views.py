@@ -1,11 +1,12 @@
 """Which documents changed between two variants that a check compares, the worst losses first."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Literal, NamedTuple
 
 from gate.evaluation_records import Document, Sample, Score
 from gate.paired import orientation
 from gate.records import Record
+from gate.reporting.concerns import bearing
 from gate.reporting.views import documents_of, score_of
 
 Direction = Literal["loss", "gain", "other"]
@@ -67,16 +68,18 @@ def compared_pairs(record: Record) -> tuple[Pair, ...]:
 def changed_documents(record: Record) -> tuple[Change, ...]:
     """Every document that changed, once for each pair that it changed between.
 
-    Losses come first, then gains, then other answers; of each, first the largest change of the
-    metric, then of the log-probability margin.
+    Losses come first, then gains, then other answers; of each, first those of variants that bear
+    on the release, then the largest change of the metric, then of the log-probability margin.
     """
     found = [change for pair in compared_pairs(record) for change in _changes(record, pair)]
-    return tuple(sorted(found, key=_order))
+    names = bearing(record)
+    return tuple(sorted(found, key=lambda one: _order(one, names)))
 
 
 def changes_between(record: Record, pair: Pair) -> tuple[Change, ...]:
     """Every document that changed between two variants, in the order of `changed_documents`."""
-    return tuple(sorted(_changes(record, pair), key=_order))
+    names = bearing(record)
+    return tuple(sorted(_changes(record, pair), key=lambda one: _order(one, names)))
 
 
 def _changes(record: Record, pair: Pair) -> Iterable[Change]:
@@ -117,6 +120,7 @@ def _margin(sample: Sample, document: Document | None) -> float:
     return nats[right] - max((*nats[:right], *nats[right + 1 :]), default=0.0)
 
 
-def _order(change: Change) -> tuple[int, float, float]:
+def _order(change: Change, names: Collection[str]) -> tuple[int, bool, float, float]:
+    direction, is_aside = change.direction, change.pair.candidate not in names
     margin = {"loss": change.margin, "gain": -change.margin, "other": -abs(change.margin)}
-    return DIRECTIONS.index(change.direction), -abs(change.gained), margin[change.direction]
+    return DIRECTIONS.index(direction), is_aside, -abs(change.gained), margin[direction]

@@ -1,10 +1,11 @@
 """What one check found, as a clause for who decides: which step, how much at the least, where."""
 
 from collections.abc import Iterator
+from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, ROUND_HALF_EVEN, ROUND_UP
 
 from gate.judging.bounds import Bound, bounds_of
 from gate.judging.reasons import confidence_percent
-from gate.presentation import amount, bounds, exact, task_text
+from gate.presentation import amount, bounds, exact, is_counted, task_text
 from gate.records import Record
 from gate.result_records import DIFFERENCE_OF_SHARES, CheckResult, Estimate
 from gate.serving_records import RATIO
@@ -71,16 +72,19 @@ def excess(result: CheckResult) -> float:
     return max((_excess(bound) for bound in _bounds(result) if bound.is_broken), default=0.0)
 
 
-def change_text(record: Record, result: CheckResult, value: float) -> str:
+def change_text(record: Record, result: CheckResult, end: float, *, is_low: bool) -> str:
     """The size of a change of the check's metric: '1.1 points', '0.0123 of token_f1'.
 
-    Its digits put it on the side of each bound on which the unrounded value is.
+    It is an end of an interval, rounded out of the interval: no more is said than was proven.
+    Its digits put it on the side of each bound on which the unrounded end is.
     """
     unit = result.estimate.unit if result.estimate else ""
     apart_from = (0.0, *(abs(bound) for bound in bounds(result.check)))
+    decimals = 1 if unit == DIFFERENCE_OF_SHARES else None
+    rounding = ROUND_UP if (end < 0) == is_low else ROUND_DOWN
+    number = amount(abs(end), unit, decimals=decimals, apart_from=apart_from, rounding=rounding)
     if unit == DIFFERENCE_OF_SHARES:
-        return f"{amount(abs(value), unit, decimals=1, apart_from=apart_from)} points"
-    number = amount(abs(value), unit, apart_from=apart_from)
+        return f"{number} points"
     if unit.startswith("ln "):
         return f"{number} in {unit}"
     metric = next((one.metric for one in record.tasks if one.name == result.task), unit)
@@ -120,14 +124,16 @@ def _said(
 ) -> str:
     """The end of the interval that tells of a bound, as what it says of the truth."""
     end = bound.far if is_broken else bound.near
+    is_low = (bound.sign > 0) != is_broken
     if is_change(result.check):
         lost, gained = (_BROKEN_CHANGE if is_broken else _OPEN_CHANGE)[bound.sign]
-        change = f"{lost if end < 0 else gained} {change_text(record, result, end)}"
+        change = f"{lost if end < 0 else gained} {change_text(record, result, end, is_low=is_low)}"
         return f"{step_text(record, result)} {change}{_place(result)}"
-    number = amount(end, estimate.unit, apart_from=bounds(result.check))
     verb = (_BROKEN_LEVEL if is_broken else _OPEN_LEVEL)[bound.sign]
-    if _is_counted(estimate):
-        verb = "is"
+    rounding = ROUND_FLOOR if is_low else ROUND_CEILING
+    if is_counted(estimate):
+        verb, rounding = "is", ROUND_HALF_EVEN
+    number = amount(end, estimate.unit, apart_from=bounds(result.check), rounding=rounding)
     if estimate.unit.startswith(RATIO):
         return f"{result.variant} {verb} {number} {estimate.unit}"
     return f"the {estimate.unit}{_place(result)} {verb} {number}{_percent(estimate.unit)}"
@@ -148,13 +154,8 @@ def _asked(check: Check, unit: str, bound: Bound, side: str) -> str:
 def _basis(result: CheckResult) -> str:
     """What was compared, and how sure it is."""
     pair = f"{result.variant} against {result.reference}"
-    is_sure = result.estimate is not None and _is_counted(result.estimate)
+    is_sure = result.estimate is not None and is_counted(result.estimate)
     return f" ({pair})" if is_sure else f" ({pair}, {confidence_text(result.check)})"
-
-
-def _is_counted(estimate: Estimate) -> bool:
-    """Whether a ratio was counted and not sampled, so that it has no interval."""
-    return estimate.unit.startswith(RATIO) and estimate.low == estimate.high
 
 
 def _percent(unit: str) -> str:

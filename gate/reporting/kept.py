@@ -122,5 +122,6 @@ def _largest_losses(record: Record, kept: Sequence[CheckResult], *, is_one_step:
         low, worst = min(alike, key=lambda found: found[0])
         if low < 0:
             step = "" if is_one_step else f" ({worst.variant} against {worst.reference})"
-            told.append(f"{change_text(record, worst, low)} on {task_text(worst)}{step}")
+            lost = change_text(record, worst, low, is_low=True)
+            told.append(f"{lost} on {task_text(worst)}{step}")
     return " and ".join(told)

@@ -4,7 +4,6 @@ import re
 from collections.abc import Sequence
 
 from gate.presentation import count, one_line
-from gate.reporting.evidence_tables import Table
 
 _MOST_TEXT = 240
 _MARKUP = re.compile(r"([\\`*_\[\]|~$])")
@@ -33,9 +32,9 @@ def grid(header: tuple[str, ...], cells: Sequence[tuple[str, ...]], rows: int) -
     return text
 
 
-def plain_grid(table: Table, rows: int) -> str:
-    """A table of plain text, every cell of it escaped."""
-    return grid(table.header, [tuple(map(escape, row)) for row in table.rows], rows)
+def plain_grid(header: tuple[str, ...], cells: Sequence[tuple[str, ...]], rows: int) -> str:
+    """A table of plain text, all of it escaped."""
+    return grid(tuple(map(escape, header)), [tuple(map(escape, row)) for row in cells], rows)
 
 
 def bullets(lines: Sequence[str], most: int, *, more: str, indent: str = "") -> str:

@@ -12,8 +12,9 @@ from gate.records import Artifact, Record
 from gate.reporting.unreadable import check_version, why_unreadable
 
 RECORD_FILE = "record.json"
+REPORT_FILE = "report.html"
 _REPORTS = {
-    "report.html": "html",
+    REPORT_FILE: "html",
     "summary.md": "markdown",
     "junit.xml": "junit",
     "code-quality.json": "gitlab",

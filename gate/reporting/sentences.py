@@ -8,24 +8,20 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from gate.audit_records import ArtifactAudit
-from gate.descent import lineage_of
 from gate.judging.reasons import more_documents
 from gate.presentation import count
 from gate.records import Record
 from gate.reporting.findings import broken_text, excess, is_change, open_text, pair_text
 from gate.reporting.kept import kept_text
-from gate.result_records import CheckResult, Outcome, VariantVerdict, Verdict
+from gate.reporting.views import relied_on
+from gate.result_records import DECIDED_BY, CheckResult, Outcome, VariantVerdict
 
-_NO_REASON = "no reason was recorded"
+NO_REASON = "no reason was recorded"
+"""What stands where a verdict has none."""
+
 _NO_ANSWERS = "no blocking check was made of the answers of"
 _WARNING = "warning: "
 _OUTLOOKS = ("would probably settle it", "unlikely to help")
-_DECIDING: dict[Verdict, Outcome] = {
-    "promote": "pass",
-    "block": "fail",
-    "inconclusive": "inconclusive",
-    "error": "error",
-}
 _OTHERS: dict[Outcome, str] = {
     "error": "not measured",
     "fail": "failed",
@@ -63,7 +59,7 @@ def settling(record: Record, found: VariantVerdict) -> tuple[str, ...]:
 
 def blocking_checks(record: Record, found: VariantVerdict) -> tuple[NumberedResult, ...]:
     """The blocking checks that a verdict rests on, those that decide it first."""
-    lineage = _lineage(record, found)
+    lineage = relied_on(record, found.variant)
     related = (
         NumberedResult(number, result)
         for number, result in enumerate(record.results, start=1)
@@ -73,34 +69,32 @@ def blocking_checks(record: Record, found: VariantVerdict) -> tuple[NumberedResu
     return tuple(sorted(related, key=lambda one: order.index(one.result.outcome)))
 
 
+def reasons_of(found: VariantVerdict) -> tuple[str, ...]:
+    """What the verdict rests on, in the record's own words, without what only warns."""
+    return tuple(one for one in found.reasons if not one.startswith(_WARNING))
+
+
 def warnings_of(found: VariantVerdict) -> tuple[str, ...]:
     """What the checks found that only warn."""
     told = (one for one in found.reasons if one.startswith(_WARNING))
     return tuple(one.removeprefix(_WARNING) for one in told)
 
 
-def _lineage(record: Record, found: VariantVerdict) -> set[str]:
-    """The variants whose checks the verdict rests on."""
-    own = (one for one in record.variants if one.name == found.variant)
-    ways = (lineage_of(one, record.variants, record.results) for one in own)
-    return {found.variant}.union(*ways)
-
-
 def _recorded(found: VariantVerdict) -> str:
     """The first reason in the record's own words."""
-    return next((one for one in found.reasons if not one.startswith(_WARNING)), _NO_REASON)
+    return next(iter(reasons_of(found)), NO_REASON)
 
 
 def _decisive(record: Record, found: VariantVerdict) -> list[NumberedResult]:
     """The blocking checks whose outcome is what the verdict says, the gravest first."""
-    outcome = _DECIDING[found.verdict]
+    outcome = DECIDED_BY[found.verdict]
     results = [one for one in blocking_checks(record, found) if one.result.outcome == outcome]
     return sorted(results, key=lambda one: (not is_change(one.result.check), -excess(one.result)))
 
 
 def _audits(record: Record, found: VariantVerdict) -> Iterator[ArtifactAudit]:
     """The audits of weights that the verdict rests on."""
-    lineage = _lineage(record, found)
+    lineage = relied_on(record, found.variant)
     yield from (one for one in record.audits if lineage & {*one.variants})
 
 
@@ -129,7 +123,7 @@ def _obstacle(record: Record, result: CheckResult) -> str:
 
 def _others(record: Record, found: VariantVerdict, alike: int) -> str:
     """How many more stand in the way: '; 2 more checks failed, 1 undecided'."""
-    deciding = _DECIDING[found.verdict]
+    deciding = DECIDED_BY[found.verdict]
     outcomes = [one.result.outcome for one in blocking_checks(record, found)]
     told = [f"{count(alike, 'more check')} {_OTHERS[deciding]}"] if alike else []
     for outcome, word in _OTHERS.items():
@@ -143,10 +137,14 @@ def _settling(record: Record, found: VariantVerdict) -> Iterator[str]:
     for audit in _audits(record, found):
         if audit.audit is None:
             yield f"an audit of the weights that ends ({_unaudited(audit)})"
-    for _, result in blocking_checks(record, found):
-        if result.outcome == "error":
-            yield f"{pair_text(result)}: a measurement ({result.reason})"
-        elif result.outcome == "inconclusive":
+    results = [one.result for one in blocking_checks(record, found)]
+    failed = [one for one in results if one.outcome == "error"]
+    for reason in dict.fromkeys(one.reason for one in failed):
+        alike = [one for one in failed if one.reason == reason]
+        what = pair_text(alike[0]) if len(alike) == 1 else count(len(alike), "check")
+        yield f"{what}: a measurement ({reason})"
+    for result in results:
+        if result.outcome == "inconclusive":
             yield f"{pair_text(result)}: {_outlook(record, result)}"
     if any(reason.startswith(_NO_ANSWERS) for reason in found.reasons):
         yield f"a blocking check of the answers of {found.variant}"

@@ -4,15 +4,20 @@ from collections.abc import Iterable
 from datetime import date
 from typing import Literal, NamedTuple
 
-from gate.descent import lineage_of
 from gate.presentation import moment
 from gate.records import Record
+from gate.reporting.views import relied_on
 from gate.result_records import labels_of
 from gate.signoff import chain_faults
 from gate.signoff_records import Decision, SignOff
 
 DECIDED: dict[Decision, str] = {"approve": "approved", "reject": "rejected", "waive": "waived"}
 """Each decision as what was done."""
+
+Mark = Literal["pass", "fail", "inconclusive"]
+
+MARKS: dict[Decision, Mark] = {"approve": "pass", "reject": "fail", "waive": "inconclusive"}
+"""The shape and colour each decision is shown with, by the outcome that looks like it."""
 
 
 class Waiver(NamedTuple):
@@ -43,7 +48,7 @@ class Entry(NamedTuple):
         number: its place, the first is 1.
         signoff: what was signed.
         decided: 'approved', 'rejected' or 'waived'.
-        mark: the shape and colour it is shown with, by the outcome that looks like it.
+        mark: the shape and colour it is shown with.
         when: the moment, in UTC.
         check_number: of a waiver, the number of its check in the report; None of others.
     """
@@ -51,25 +56,20 @@ class Entry(NamedTuple):
     number: int
     signoff: SignOff
     decided: str
-    mark: Literal["pass", "fail", "inconclusive"]
+    mark: Mark
     when: str
     check_number: int | None
 
 
 def entries(record: Record) -> tuple[Entry, ...]:
     """The sign-offs in the order in which they were given."""
-    marks: dict[Decision, Literal["pass", "fail", "inconclusive"]] = {
-        "approve": "pass",
-        "reject": "fail",
-        "waive": "inconclusive",
-    }
     numbers = {label: place for place, label in enumerate(labels_of(record.results), start=1)}
     return tuple(
         Entry(
             number=number,
             signoff=one,
             decided=DECIDED[one.decision],
-            mark=marks[one.decision],
+            mark=MARKS[one.decision],
             when=moment(one.signed_at),
             check_number=None if one.check is None else numbers.get(one.check),
         )
@@ -101,11 +101,6 @@ def waivers_beside(record: Record, variant: str) -> tuple[Waiver, ...]:
     return tuple(one for one in waivers(record) if one.check in related)
 
 
-def waivers_of(record: Record, variant: str) -> tuple[str, ...]:
-    """The waivers beside a variant's verdict, each in a sentence with its check."""
-    return tuple(f"{one.check}: {one.text}" for one in waivers_beside(record, variant))
-
-
 def waivers_of_check(record: Record, label: str) -> tuple[str, ...]:
     """The waivers of one check, each in a sentence: 'waived until 2026-12-31 by Ada: why'."""
     return tuple(one.text for one in waivers(record) if one.check == label)
@@ -113,10 +108,7 @@ def waivers_of_check(record: Record, label: str) -> tuple[str, ...]:
 
 def _related(record: Record, name: str) -> Iterable[str]:
     """The labels of the checks of a variant and of what it descends from."""
-    way = {name}
-    for variant in record.variants:
-        if variant.name == name:
-            way |= {*lineage_of(variant, record.variants, record.results)}
+    way = relied_on(record, name)
     labels = zip(labels_of(record.results), record.results, strict=True)
     return (label for label, result in labels if result.variant in way)
 

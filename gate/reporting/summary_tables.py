@@ -1,9 +1,10 @@
-"""The tables of summary.md: variants, costs, weights, checks, noise, and where it all came from."""
+"""The tables of summary.md, each of at most so many rows, and empty where there is nothing."""
 
 from collections.abc import Iterable
 
 from gate.presentation import (
     MISSING,
+    OUTCOME_WORDS,
     bits,
     count,
     interval_text,
@@ -15,9 +16,20 @@ from gate.presentation import (
 )
 from gate.records import Record
 from gate.reporting.derivations import evidence
-from gate.reporting.markup import escape, grid
+from gate.reporting.distribution_views import distribution_rows
+from gate.reporting.lineage_views import lineage_table
+from gate.reporting.markup import escape, grid, plain_grid
+from gate.reporting.sequential_views import decisions
 from gate.reporting.serving_views import Cell, serving_table
-from gate.reporting.views import artifact_of, noise_rows, score_of, weights_views
+from gate.reporting.views import (
+    TAKEN_AWAY,
+    WAS_NOT_THERE,
+    artifact_of,
+    collapsed_slices,
+    noise_rows,
+    score_of,
+    weights_views,
+)
 from gate.result_records import CheckResult, Outcome, Verdict
 from gate.terms import Variant
 
@@ -86,11 +98,81 @@ def weights_grid(record: Record, rows: int) -> str:
     return grid(("Weights", "Proof", "What was found"), cells, rows)
 
 
+def policy_grid(record: Record, rows: int) -> str:
+    """What of the policy has changed since the last release."""
+    changes = record.policy.changes if record.policy else ()
+    cells = [(one.check, one.before or WAS_NOT_THERE, one.after or TAKEN_AWAY) for one in changes]
+    return plain_grid(("Check", "Before", "→ After"), cells, rows)
+
+
+def slices_grid(record: Record, rows: int) -> str:
+    """The slices that collapsed, beside what all documents say."""
+    header = ("Slice", "Variants", "Task", "Rule", "Estimate (interval)", "n", "All documents")
+    cells = [
+        (
+            one.slice,
+            f"{one.result.variant} vs {one.result.reference}",
+            one.result.task,
+            one.check,
+            one.estimate,
+            one.n,
+            OUTCOME_WORDS[one.result.outcome],
+        )
+        for one in collapsed_slices(record)
+    ]
+    return plain_grid(header, cells, rows)
+
+
+def lineages_grid(record: Record, rows: int) -> str:
+    """What each cause changed, for each variant and task."""
+    found = lineage_table(record)
+    if found is None:
+        return ""
+    cells = [
+        (row.variant, row.task, *row.cells, row.total, count(row.documents)) for row in found.rows
+    ]
+    return plain_grid(("Variant", "Task", *found.causes, "total", "n"), cells, rows)
+
+
+def distributions_grid(record: Record, rows: int) -> str:
+    """How far each candidate's next tokens are from its reference's."""
+    header = ("Text", "Variants", "Mean KL, nats", "Same top", "ln PPL ratio", "Δp RMS", "At")
+    cells = [
+        (
+            f"{row.text} ({row.tokens})",
+            f"{row.variant} vs {row.reference}",
+            row.kl,
+            row.same_top,
+            row.ratio,
+            row.delta_p,
+            row.compared,
+        )
+        for row in distribution_rows(record)
+    ]
+    return plain_grid(header, cells, rows)
+
+
+def decisions_grid(record: Record, rows: int) -> str:
+    """How many documents each sequential check took."""
+    header = ("Check", "Outcome", "Documents", "Looks", "Estimate (interval)", "Bound")
+    cells = [
+        (
+            f"{one.label}: {one.check}",
+            one.outcome,
+            count(one.documents),
+            count(one.looks),
+            one.estimate,
+            one.method,
+        )
+        for one in decisions(record)
+    ]
+    return plain_grid(header, cells, rows)
+
+
 def noise_grid(record: Record, rows: int) -> str:
     """What each engine changes by itself."""
-    cells = [tuple(map(escape, row)) for row in noise_rows(record)]
     header = ("Engine", "Task", "Asked twice", "Changed", "Change", "Largest nats", "KL nats")
-    return grid(header, cells, rows)
+    return plain_grid(header, noise_rows(record), rows)
 
 
 def checks_grid(results: Iterable[CheckResult], rows: int) -> str:

@@ -5,6 +5,7 @@ from typing import Literal, NamedTuple
 
 from gate.aggregates import value_of
 from gate.audit_records import ArtifactAudit, Audit
+from gate.descent import lineage_of
 from gate.errors import StageError
 from gate.evaluation_records import Document, Score
 from gate.presentation import (
@@ -19,10 +20,14 @@ from gate.presentation import (
     rule_text,
 )
 from gate.records import Artifact, Record
-from gate.result_records import CheckResult, NoiseFloor
+from gate.result_records import LISTING_ORDER, CheckResult, NoiseFloor
 from gate.terms import Variant
 
+WAS_NOT_THERE, TAKEN_AWAY = "was not there", "taken away"
+"""What stands for a check's bounds where the policy had none before, and where it has none now."""
+
 _WORST = 8
+_LEAST_NATS = 1e-6
 
 
 def tally(results: Iterable[CheckResult]) -> str:
@@ -35,9 +40,9 @@ def tally(results: Iterable[CheckResult]) -> str:
 
 def not_passed(record: Record) -> tuple[CheckResult, ...]:
     """Results that did not pass: blocking ones first, failures before what is undecided."""
-    order = {"fail": 0, "error": 1, "inconclusive": 2, "pass": 3}
     results = [result for result in record.results if result.outcome != "pass"]
-    return tuple(sorted(results, key=lambda r: (r.check.level == "warn", order[r.outcome])))
+    order = LISTING_ORDER.index
+    return tuple(sorted(results, key=lambda r: (r.check.level == "warn", order(r.outcome))))
 
 
 def score_of(record: Record, variant: str, task: str) -> Score | None:
@@ -113,12 +118,10 @@ def _quantized(audit: Audit) -> str:
     if not audit.quantized:
         return "nothing to compare"
     errors = [one.relative_error for one in audit.quantized]
+    least, most = (percent(end, decimals=2) for end in (min(errors), max(errors)))
+    found = f"relative error {least} to {most}" if any(errors) else "all exact"
     types = sorted({one.type for one in audit.quantized})
-    return (
-        f"{count(len(audit.quantized), 'tensor')} as {', '.join(types)}; "
-        f"relative error {percent(min(errors), decimals=2)} to "
-        f"{percent(max(errors), decimals=2)}"
-    )
+    return f"{count(len(audit.quantized), 'tensor')} as {', '.join(types)}; {found}"
 
 
 def _worst(audit: Audit) -> tuple[str, ...]:
@@ -149,6 +152,28 @@ def lineage(variant: Variant) -> tuple[str, ...]:
     if variant.quantize is not None:
         steps.append(f"quantize {variant.quantize}")
     return tuple(steps)
+
+
+def relied_on(record: Record, variant: str) -> frozenset[str]:
+    """The variants whose checks a variant's verdict rests on: itself, and what it descends from."""
+    own = (one for one in record.variants if one.name == variant)
+    ways = (lineage_of(one, record.variants, record.results) for one in own)
+    return frozenset({variant}.union(*ways))
+
+
+class Notes(NamedTuple):
+    """The record's warnings: those on the release, and those on variants that do not ship."""
+
+    on_release: tuple[str, ...]
+    aside: tuple[str, ...]
+
+
+def notes(record: Record) -> Notes:
+    """Each warning of the record, by whether it is about what is up for release."""
+    bearing = {name for ship in record.ship for name in relied_on(record, ship)}
+    others = tuple(f"{one.name}: " for one in record.variants if one.name not in bearing)
+    aside = tuple(one for one in record.warnings if one.startswith(others))
+    return Notes(tuple(one for one in record.warnings if one not in aside), aside)
 
 
 class CollapsedSlice(NamedTuple):
@@ -190,7 +215,7 @@ def policy_lines(record: Record) -> tuple[str, ...]:
     if record.policy is None:
         return ()
     return tuple(
-        f"{one.check}: {one.before or 'was not there'} -> {one.after or 'taken away'}"
+        f"{one.check}: {one.before or WAS_NOT_THERE} -> {one.after or TAKEN_AWAY}"
         for one in record.policy.changes
     )
 
@@ -205,6 +230,11 @@ class NoiseRow(NamedTuple):
     change: str
     largest_change: str
     kl: str
+
+
+def _divergence(nats: float) -> str:
+    """A divergence; what floats alone can make up is told as less than a millionth."""
+    return f"< {_LEAST_NATS:f}" if 0 < nats < _LEAST_NATS else amount(nats, "")
 
 
 def noise_rows(record: Record) -> tuple[NoiseRow, ...]:
@@ -225,5 +255,5 @@ def _noise_row(one: NoiseFloor) -> NoiseRow:
         changed=changed,
         change=f"{quantity(delta.value, delta.unit)} ({low} to {high})",
         largest_change=MISSING if one.largest_change is None else f"{one.largest_change:.3g}",
-        kl=MISSING if one.kl is None else f"{one.kl:.2g}",
+        kl=MISSING if one.kl is None else _divergence(one.kl),
     )

@@ -85,3 +85,14 @@ def test_a_figures_ink_is_the_pages(open_page, report, dark):
     heading = drawn(page, "figure-intervals").locator("svg text[font-weight=bold]").first
     ink = page.evaluate("getComputedStyle(document.body).color")
     assert heading.evaluate("node => getComputedStyle(node).fill") == ink
+
+
+def test_a_phone_shows_the_whole_of_a_check_without_scrolling_its_table(open_page, report):
+    page = open_page(report, width=390, height=844)
+    table = page.locator("#checks .scroll")
+    assert table.evaluate("node => node.scrollWidth - node.clientWidth") == 0
+    page.get_by_label("show only what did not pass").check()
+    assert not page.locator("#check-1").is_visible()
+    assert not page.locator("#check-1 + tr.proof").is_visible()
+    row = page.locator("#checks tr[data-outcome=fail]").first
+    assert row.locator("td.reason").bounding_box()["width"] > 250

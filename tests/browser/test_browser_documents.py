@@ -1,5 +1,6 @@
 """Whether changed documents are listed, found and linked to in a real browser."""
 
+import re
 import time
 
 import pytest
@@ -188,6 +189,14 @@ def test_print_has_what_is_shown_and_says_how_much_more_there_is(open_page):
     )
     assert not page.locator("[data-part=filters]").is_visible()
     assert page.locator(".document").first.is_visible()
+
+
+def test_documents_that_cannot_be_unpacked_are_told_of(open_page, html):
+    page = open_page(re.sub('(data-island="documents">)[^<]*', r"\1AAAA", html))
+    told = page.get_by_role("alert")
+    told.wait_for()
+    assert told.inner_text().startswith("This browser cannot show the documents (TypeError: ")
+    assert told.inner_text().endswith("; record.json has every one.")
 
 
 def test_without_scripts_the_worst_losses_are_in_a_table(open_page, html, record):

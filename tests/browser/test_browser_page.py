@@ -1,6 +1,7 @@
 """Whether a report works in a real browser, and does nothing but that."""
 
 import io
+import re
 from pathlib import Path
 
 import pytest
@@ -170,6 +171,11 @@ def test_paper_has_every_figure_though_nothing_was_scrolled_to(evidence, printed
     words = " ".join(printed.split())
     assert all(result.task in words for result in evidence.results)
     assert "folded in print" in words
+
+
+def test_paper_repeats_the_headings_of_a_table_on_every_sheet(printed):
+    headings = re.findall(r"Outcome\s+Comparison\s+Rule\s+Estimate \(interval\)", printed)
+    assert len(headings) > 1
 
 
 def test_paper_is_light_whatever_the_screen_is(open_page, page_text):

@@ -42,6 +42,14 @@ def test_who_decided_what_when_and_why_is_shown_in_order(open_page, record):
     assert page.locator("#sign-off code").first.inner_text() == record.signoff[-1].digest
 
 
+def test_the_last_decision_on_the_release_is_told_at_the_top(open_page, record):
+    top = open_page(render(record)).locator(".masthead")
+    assert "approved by Alan Turing, 2020-03-03 09:00 UTC: 3 signatures" in top.inner_text()
+    rejected = sign(record, decision="reject", until=date(2020, 4, 1), days=3)
+    top = open_page(render(rejected)).locator(".masthead")
+    assert "rejected until 2020-04-01 expired by Ada Lovelace" in top.inner_text()
+
+
 def test_a_waiver_leads_to_its_check(open_page, record):
     page = open_page(render(record))
     page.locator("#sign-off-1 a").click()

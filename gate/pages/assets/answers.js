@@ -1,18 +1,12 @@
 "use strict";
 (() => {
+  const { count, make } = mergegate;
   const LONGEST = 1200;
   const AROUND = 80;
   const LINE = 120;
   const SIGNS = { loss: "▼", gain: "▲", other: "≠" };
   const NAMES = { loss: "loss", gain: "gain", other: "other answer" };
 
-  const make = (name, attributes = {}, ...inside) => {
-    const node = document.createElement(name);
-    Object.entries(attributes).forEach(([key, value]) => node.setAttribute(key, value));
-    node.append(...inside);
-    return node;
-  };
-  const count = (number) => number.toLocaleString("en");
   const signed = (text) => text.replace(/^-/, "\u2212");
   const nats = (value) => {
     if (value === undefined) return "not measured";

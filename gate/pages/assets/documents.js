@@ -1,5 +1,6 @@
 "use strict";
 (() => {
+  const { count, make } = mergegate;
   const PAGE = 25;
   const place = document.getElementById("changed-documents");
   if (!place) return;
@@ -42,8 +43,6 @@
     });
     return { texts, variants, tasks, pairs, documents, changes };
   };
-
-  const count = (number) => number.toLocaleString("en");
 
   /* Whether a document has every word: in what it was asked, in what was answered, in its name. */
   const searching = (data, words) => {
@@ -174,5 +173,8 @@
     reveal();
   };
 
-  mergegate.island("documents").then((text) => begin(unpack(JSON.parse(text))));
+  mergegate.island("documents").then((text) => begin(unpack(JSON.parse(text)))).catch((error) => {
+    place.before(make("p", { role: "alert" },
+      `This browser cannot show the documents (${error}); record.json has every one.`));
+  });
 })();

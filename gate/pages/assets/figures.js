@@ -7,9 +7,7 @@
 
   let specs;
   const load = async () => {
-    const script = document.createElement("script");
-    script.textContent = await mergegate.island("vega");
-    document.head.append(script);
+    document.head.append(mergegate.make("script", {}, await mergegate.island("vega")));
     return JSON.parse(await mergegate.island("figures"));
   };
 
@@ -29,7 +27,7 @@
     drawing.room = room;
     specs ??= load();
     const spec = narrower((await specs)[figure.id], Math.floor(room - drawing.beside));
-    const fresh = document.createElement("div");
+    const fresh = mergegate.make("div");
     const options = {
       ast: true, renderer: "svg", actions: false, defaultStyle: false,
       tooltip: { disableDefaultStyle: true },

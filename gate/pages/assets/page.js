@@ -11,6 +11,16 @@ window.mergegate = {
     return new Response(stream).text();
   },
 
+  /* An element with its attributes and what is inside it. */
+  make(name, attributes = {}, ...inside) {
+    const node = document.createElement(name);
+    Object.entries(attributes).forEach(([key, value]) => node.setAttribute(key, value));
+    node.append(...inside);
+    return node;
+  },
+
+  count: (number) => number.toLocaleString("en"),
+
   /* The id that the page's address names; empty where it names none. */
   named() {
     try {

@@ -4,10 +4,7 @@
   const today = new Date().toISOString().slice(0, 10);
   for (const last of document.querySelectorAll("time[data-until]")) {
     if (last.dataset.until >= today) continue;
-    const mark = document.createElement("strong");
-    mark.className = "expired";
-    mark.textContent = "expired";
-    last.after(" ", mark);
+    last.after(" ", mergegate.make("strong", { class: "expired" }, "expired"));
     last.closest("li, .waiver")?.classList.add("is-over");
   }
 })();

@@ -1,17 +1,12 @@
 "use strict";
 (() => {
+  const { make } = mergegate;
   const MISSING = new Set(["", "not measured", "no such step"]);
   const NUMBER = /^[<>≈~]?\s*([-+]?(?:\d[\d,]*)?\.?\d+(?:e[-+]?\d+)?)\s*(bytes|kB|MB|GB|TB)?(?![\w.])/;
   const PLAIN_NUMBER = /^[-+]?[\d.,]+(e[-+]?\d+)?( ?%)?$/;
   const SCALES = { bytes: 1, kB: 1e3, MB: 1e6, GB: 1e9, TB: 1e12 };
   const SORTS = { none: "ascending", ascending: "descending", descending: "none" };
   const words = new Intl.Collator("en", { numeric: true });
-
-  const made = (tag, settings, ...children) => {
-    const node = Object.assign(document.createElement(tag), settings);
-    node.append(...children);
-    return node;
-  };
 
   const raw = (node, skipped) => {
     if (node.nodeType === Node.TEXT_NODE) return node.data;
@@ -94,8 +89,8 @@
     const headings = columns.map((column) => column.cell);
     columns.forEach(({ cell, name }, x) => {
       if (!name || cell.colSpan > 1 || cell.querySelector("svg")) return;
-      const button = made("button", { type: "button", className: "sort" });
-      button.setAttribute("aria-label", `Sort by ${name}`);
+      const button =
+        make("button", { type: "button", class: "sort", "aria-label": `Sort by ${name}` });
       button.addEventListener("click", () => {
         const next = SORTS[cell.getAttribute("aria-sort") ?? "none"];
         headings.forEach((heading) => heading.removeAttribute("aria-sort"));
@@ -141,17 +136,16 @@
     return lines.map((line) => `${line}\r\n`).join("");
   };
 
-  const said = made("p", { className: "unseen" });
-  said.setAttribute("role", "status");
+  const said = make("p", { class: "unseen", role: "status" });
   document.body.append(said);
 
   /* Where the clipboard is refused, the text is shown selected, for the keyboard to copy. */
   const show = (text) => {
-    const area = made("textarea", { readOnly: true, value: text, rows: 14 });
-    area.setAttribute("aria-label", "The text to copy");
-    const close = made("button", { type: "button", className: "quiet" }, "Close");
-    const dialog = made("dialog", { className: "to-copy" },
-      made("p", {}, "The browser does not let this page write to the clipboard. Copy from here:"),
+    const area =
+      make("textarea", { readonly: "", rows: 14, "aria-label": "The text to copy" }, text);
+    const close = make("button", { type: "button", class: "quiet" }, "Close");
+    const dialog = make("dialog", { class: "to-copy" },
+      make("p", {}, "The browser does not let this page write to the clipboard. Copy from here:"),
       area, close);
     close.addEventListener("click", () => dialog.close());
     dialog.addEventListener("close", () => dialog.remove());
@@ -162,7 +156,7 @@
   };
 
   const copy = async (text, button) => {
-    if (button.ariaDisabled === "true") return;
+    if (button.getAttribute("aria-disabled") === "true") return;
     try {
       await navigator.clipboard.writeText(text);
     } catch {
@@ -183,15 +177,15 @@
 
   const enhance = (place) => {
     const table = place.querySelector("table");
-    if (!table?.tHead || table.dataset.enhanced) return;
-    table.dataset.enhanced = "";
+    if (!table?.tHead) return;
     const columns = columnsOf(table);
     if (isSortable(table, columns)) addSorting(table, columns);
-    const button = made("button", { type: "button", className: "quiet" }, "Copy CSV");
-    button.title = "Numbers unrounded, in the units of record.json";
-    button.setAttribute("aria-label", `Copy CSV: ${place.getAttribute("aria-label") ?? "table"}`);
+    const button = make("button", {
+      type: "button", class: "quiet", title: "Numbers unrounded, in the units of record.json",
+      "aria-label": `Copy CSV: ${place.getAttribute("aria-label") ?? "table"}`,
+    }, "Copy CSV");
     button.addEventListener("click", () => copy(csvOf(table), button));
-    place.after(made("p", { className: "table-tools" }, button));
+    place.after(make("p", { class: "table-tools" }, button));
   };
 
   /* The heading of the column that a cell of a table's body is in. */
@@ -199,8 +193,7 @@
     const table = cell.closest("table");
     return table.tHead?.rows.length ? columnsOf(table)[cell.cellIndex]?.cell : undefined;
   };
-  mergegate.tables = (root) => root.querySelectorAll(".scroll").forEach(enhance);
-  mergegate.tables(document);
+  document.querySelectorAll(".scroll").forEach(enhance);
 
   document.querySelectorAll("button[data-copy]").forEach((button) => {
     button.hidden = false;

@@ -1,10 +1,8 @@
 "use strict";
 (() => {
+  const { make } = mergegate;
   const DELAY = 450;
-  const bubble = document.createElement("div");
-  bubble.id = "term-bubble";
-  bubble.setAttribute("role", "tooltip");
-  bubble.hidden = true;
+  const bubble = make("div", { id: "term-bubble", role: "tooltip", hidden: "" });
   (document.querySelector("main") ?? document.body).append(bubble);
   let shown = null;
   let timer = 0;
@@ -14,9 +12,10 @@
     const own = node.closest("[data-term]");
     if (own) return own;
     const cell = node.closest("tbody td");
-    return cell && mergegate.headingOf(cell)?.dataset.term ? cell : null;
+    return cell && ofColumn(cell) ? cell : null;
   };
-  const termOf = (node) => node.dataset.term ?? mergegate.headingOf(node).dataset.term;
+  const ofColumn = (cell) => mergegate.headingOf?.(cell)?.dataset.term;
+  const termOf = (node) => node.dataset.term ?? ofColumn(node);
   const triggerOf = (node) => node.querySelector(":scope > .term") ?? node;
 
   const hide = () => {
@@ -46,17 +45,10 @@
     hide();
     const entry = document.getElementById(`term-${termOf(node)}`);
     if (!entry) return;
-    bubble.replaceChildren(...[...entry.children].map((part) => {
-      const line = document.createElement("p");
-      line.append(...[...part.childNodes].map((child) => child.cloneNode(true)));
-      return line;
-    }));
+    bubble.replaceChildren(...[...entry.children].map((part) =>
+      make("p", {}, ...[...part.childNodes].map((child) => child.cloneNode(true)))));
     const method = node.dataset.method;
-    if (method) {
-      const line = document.createElement("p");
-      line.textContent = `Here by: ${method}`;
-      bubble.append(line);
-    }
+    if (method) bubble.append(make("p", {}, `Here by: ${method}`));
     place(node);
     triggerOf(node).setAttribute("aria-describedby", bubble.id);
     shown = node;
@@ -69,15 +61,11 @@
       return;
     }
     if (node.querySelector("a, .term, svg")) return;
-    const button = document.createElement("button");
-    button.type = "button";
-    button.className = "term";
-    button.append(...[...node.childNodes].filter((child) => !child.matches?.(".sort")));
-    node.prepend(button);
+    const words = [...node.childNodes].filter((child) => !child.matches?.(".sort"));
+    node.prepend(make("button", { type: "button", class: "term" }, ...words));
   };
   const ALL = "[data-term], td[data-method]";
-  mergegate.terms = (root) => root.querySelectorAll(ALL).forEach(prepare);
-  mergegate.terms(document);
+  document.querySelectorAll(ALL).forEach(prepare);
 
   document.addEventListener("pointerover", ({ target, pointerType }) => {
     if (pointerType !== "mouse" || bubble.contains(target)) return clearTimeout(timer);
