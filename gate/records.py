@@ -5,9 +5,11 @@ from datetime import datetime
 from pydantic import Field
 
 from gate.audit_records import ArtifactAudit
+from gate.declared_serving import DeclaredServing
 from gate.distribution_records import Distribution
 from gate.evaluation_records import Corpus, Score
 from gate.lineage_records import Duplicates, Lineage, Policy
+from gate.released_records import Released
 from gate.result_records import CheckResult, NoiseFloor, VariantVerdict, Verdict
 from gate.serving_records import Serving
 from gate.signoff_records import SignOff
@@ -170,3 +172,6 @@ class Record(Noun):
     run: RunCommand | None = None
     warnings: tuple[str, ...] = ()
     signoff: tuple[SignOff, ...] = ()
+    declared_serving: DeclaredServing | None = None
+    released: Released | None = None
+    first_release: str | None = None

@@ -114,6 +114,16 @@ def test_it_writes_a_gate_that_loads_and_names_its_sources_relative_to_itself(wo
     ]
 
 
+def test_its_line_on_serving_loads_without_the_mark_of_a_comment(world, told):
+    own = world / "gates" / "own" / "gate.yaml"
+    other = own.with_name("declared.yaml")
+    other.write_text(own.read_text().replace("# serving: ", "serving: "))
+    declared = load_config(other).declared_serving
+    other.unlink()
+    assert load_config(own).declared_serving is None
+    assert (declared.adapters_on_base, declared.requests_per_second) == (1, 1.0)
+
+
 def test_it_says_what_it_read_and_guessed_and_what_to_do_next(told):
     assert "base      base: LlamaForCausalLM, " in told
     assert "adapter   support: LoRA of rank 4 on down_proj, q_proj, v_proj" in told

@@ -19,6 +19,7 @@ from gate.cli import (
     plan,
     promote,
     report,
+    reproduce,
     rollback,
     run,
     schema,
@@ -49,6 +50,7 @@ app.command("history")(history.history)
 app.command("schema")(schema.schema)
 app.command("sign")(sign.sign)
 app.command("promote")(promote.promote)
+app.command("reproduce")(reproduce.reproduce)
 app.command("rollback")(rollback.rollback)
 app.command("keygen")(keygen.keygen)
 app.command("verify")(verify.verify)

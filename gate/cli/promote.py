@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gate.errors import ConfigError
+from gate.cli.options import adapter_folders
 
 if TYPE_CHECKING:
     from gate.releasing.promotion import Promotion
@@ -76,23 +76,11 @@ def promote(
         publisher=publisher,
         key=key,
         artifact=artifact,
-        adapters=dict(_place(text) for text in adapters or ()),
+        adapters=adapter_folders(adapters or ()),
     )
     sys.stdout.write(_told(done, is_signed=key is not None))
     if done.refusals:
         raise typer.Exit(1)
-
-
-def _place(text: str) -> tuple[str, Path]:
-    """An adapter's name and folder, as given.
-
-    Raises:
-        ConfigError: not in the form NAME=DIR.
-    """
-    name, _, folder = text.partition("=")
-    if not name or not folder:
-        raise ConfigError(f"--adapter {text}: no folder", hint="for example intents=adapters/v3")
-    return name, Path(folder)
 
 
 def _told(done: "Promotion", *, is_signed: bool) -> str:

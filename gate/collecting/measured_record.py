@@ -6,7 +6,7 @@ from gate.extensions import check_parameters, find
 from gate.judging.looks import planned_looks
 from gate.judging.opening import Measured, Opener
 from gate.records import Record
-from gate.reporting.views import exact_score
+from gate.reporting.views import exact_score, scores_of
 from gate.result_records import CheckResult, Estimate, Verdict
 from gate.terms import Check, JsonValue, ResolvedCheck, Sequential, Use
 
@@ -23,7 +23,7 @@ class MeasuredRecord:
         self.record = record
         self._opener = Opener(
             Measured(
-                scores={(one.variant, one.task): one for one in record.scores},
+                scores={(one.variant, one.task): one for one in scores_of(record)},
                 corpora={one.task: one for one in record.corpora},
                 failures={},
                 noise=None,
@@ -132,7 +132,7 @@ class MeasuredRecord:
         return case.measure(len(case.moments) - 1, confidence=confidence)
 
     def _score(self, variant: str, task: str) -> Score:
-        scores = {(one.variant, one.task): one for one in self.record.scores}
+        scores = {(one.variant, one.task): one for one in scores_of(self.record)}
         if (variant, task) in scores:
             return scores[variant, task]
         tasks = [one.name for one in self.record.tasks]

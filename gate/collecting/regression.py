@@ -11,6 +11,7 @@ from gate.evaluation_records import Score
 from gate.judging.judge import judge
 from gate.judging.looks import planned_looks
 from gate.records import Record
+from gate.released_records import RELEASED, arm_name, renamed
 from gate.releasing.release import RECORD_FILE
 from gate.reporting.report_files import read_record
 from gate.terms import ResolvedCheck
@@ -36,7 +37,7 @@ def regression_checks(outline: Outline, release: str) -> tuple[ResolvedCheck, ..
     found = (
         _regression_check(one, release)
         for one in outline.checks
-        if one.variant in built and _is_margin(one)
+        if one.variant in built and one.check.against != RELEASED and _is_margin(one)
     )
     return tuple({one.model_dump_json(): one for one in found}.values())
 
@@ -69,7 +70,7 @@ def _is_margin(one: ResolvedCheck) -> bool:
 
 
 def _regression_check(one: ResolvedCheck, release: str) -> ResolvedCheck:
-    against = _name(one.variant, release)
+    against = arm_name(one.variant, release)
     update = {"of": one.variant, "against": against, "at_most": None, "tasks": None}
     return ResolvedCheck(
         check=one.check.model_copy(update=update),
@@ -80,12 +81,4 @@ def _regression_check(one: ResolvedCheck, release: str) -> ResolvedCheck:
 
 
 def _renamed(baseline: Record) -> tuple[Score, ...]:
-    return tuple(
-        one.model_copy(update={"variant": _name(one.variant, baseline.release)})
-        for one in baseline.scores
-    )
-
-
-def _name(variant: str, release: str) -> str:
-    """A variant of another release, as tests and reports call it: q4_k_m@v2."""
-    return f"{variant}@{release}"
+    return tuple(renamed(one, arm_name(one.variant, baseline.release)) for one in baseline.scores)

@@ -8,6 +8,7 @@ from gate.errors import ConfigError
 from gate.judging.judge import verdict_of
 from gate.presentation import one_line
 from gate.records import Record
+from gate.released_records import RELEASED
 from gate.reporting.signoff_views import waivers_beside
 from gate.result_records import VariantVerdict
 from gate.signoff import chain_faults, in_force
@@ -83,7 +84,10 @@ def _unjudged(record: Record) -> Iterator[str]:
     judged = [result.check for result in record.results]
     named = {one.name for one in record.variants} | {one.kind for one in record.variants}
     subjects = named - {"bridge"}  # those that the gate adds by itself are of no check's
+    is_first = record.first_release == record.release and record.released is None
     for check in record.policy.checks if record.policy else ():
+        if is_first and check.against == RELEASED:
+            continue  # there was none to be held against, as the record tells
         if check.of in subjects and check not in judged:
             yield (
                 f"the record was edited: no result of the check {check.of} against "

@@ -45,9 +45,14 @@ def not_passed(record: Record) -> tuple[CheckResult, ...]:
     return tuple(sorted(results, key=lambda r: (r.check.level == "warn", order(r.outcome))))
 
 
+def scores_of(record: Record) -> tuple[Score, ...]:
+    """Every score that a check compares: the run's own, and those of the last release."""
+    return (*record.scores, *(record.released.scores if record.released else ()))
+
+
 def score_of(record: Record, variant: str, task: str) -> Score | None:
     """How a variant did on a task; None where that was not measured."""
-    found = (s for s in record.scores if s.variant == variant and s.task == task)
+    found = (s for s in scores_of(record) if s.variant == variant and s.task == task)
     return next(found, None)
 
 

@@ -19,8 +19,10 @@ from gate.judging.looks import planned_looks
 from gate.judging.noise import Noise
 from gate.lineage_records import Duplicates
 from gate.planning.plan import Plan
+from gate.planning.released import without_counterpart
 from gate.planning.todo import Sources
 from gate.quantizing.calibration import find_overlap, read_calibration
+from gate.released_records import Released, arm_name
 from gate.result_records import CheckResult, VariantVerdict
 from gate.running.found import (
     read_distributions,
@@ -70,6 +72,7 @@ def judge_plan(
     store: Store,
     *,
     failures: Mapping[str, str],
+    released: Released | None = None,
 ) -> Judgement:
     """Read what a plan's stages gave and judge every check.
 
@@ -79,6 +82,7 @@ def judge_plan(
         plan: whose stages are in the store or among the failures.
         store: where the outputs are.
         failures: {stage key: why it failed}.
+        released: the release that checks compare with.
 
     Raises:
         ConfigError: a quantizer was calibrated on what a task judges.
@@ -97,10 +101,10 @@ def judge_plan(
     distributions = read_distributions(plan, store)
     results = judge(
         plan.checks,
-        scores,
+        {**scores, **without_duplicates(_stored(released), duplicates)},
         corpora,
-        failed | unmeasured(plan, store, failures) | unread(plan, store, failures),
-        noise=noise,
+        failed | _unmeasured(plan, store, failures, released),
+        noise=_with_released(noise),
         distributions=distributions,
         serving={one.variant: one for one in serving},
         looks=looks,
@@ -118,6 +122,27 @@ def judge_plan(
         duplicates,
         (*distributions.values(), *_readings_again(noise)),
     )
+
+
+def _unmeasured(
+    plan: Plan, store: Store, failures: Mapping[str, str], released: Released | None
+) -> dict[tuple[str, str], str]:
+    """Why there is nothing to compare, besides scores of this run."""
+    return {
+        **unmeasured(plan, store, failures),
+        **unread(plan, store, failures),
+        **without_counterpart(plan.checks, released),
+    }
+
+
+def _stored(released: Released | None) -> dict[tuple[str, str], Score]:
+    return {(one.variant, one.task): one for one in released.scores} if released else {}
+
+
+def _with_released(noise: Noise) -> Noise:
+    """What was released in a variant's place is taken to be as noisy as its engine is now."""
+    then = {arm_name(variant): engine for variant, engine in noise.engines.items()}
+    return noise._replace(engines={**noise.engines, **then})
 
 
 def _readings_again(noise: Noise) -> Iterator[Distribution]:

@@ -12,10 +12,12 @@ from gate.lineage import lineages
 from gate.lineage_records import Policy
 from gate.planning.past_runs import PastRun
 from gate.planning.plan import Plan, artifact_name
+from gate.planning.released import notes_of_release
 from gate.planning.todo import Sources, Todo
 from gate.policy import policy_of
 from gate.provenance import collect_provenance, repository
 from gate.records import Artifact, Record, RunCommand, StageRecord, WeightReport
+from gate.released_records import Released
 from gate.result_records import NoiseFloor
 from gate.running.judgement import Judgement
 from gate.running.worker import REPORT_FILE
@@ -32,6 +34,7 @@ def make_record(
     judgement: Judgement,
     failures: Mapping[str, str],
     released: PastRun | None = None,
+    compared: Released | None = None,
 ) -> Record:
     """The record of a run whose stages are in the store or among the failures.
 
@@ -43,6 +46,7 @@ def make_record(
         judgement: what the checks found in them.
         failures: {stage key: why it failed}.
         released: the last release, with whose policy this run's is compared.
+        compared: the release with whose scores checks compare.
     """
     plan = todo.plan
     verdicts = judgement.verdicts
@@ -76,7 +80,14 @@ def make_record(
             root=config.path.parent,
         ),
         run=_run_command(config, store),
-        warnings=(*todo.notes, *_warnings(artifacts, judgement)),
+        warnings=(
+            *todo.notes,
+            *notes_of_release(config, compared),
+            *_warnings(artifacts, judgement),
+        ),
+        declared_serving=config.declared_serving,
+        released=compared,
+        first_release=config.first_release,
     )
 
 

@@ -8,6 +8,7 @@ from gate.configuring.suites import Suite
 from gate.planning.plan import Plan
 from gate.planning.prospects import prospects, refusals
 from gate.planning.todo import Sources, Todo, look_up
+from gate.released_records import Released
 from gate.running.filling import Filling, Watcher
 from gate.running.judgement import Judgement, judge_plan
 from gate.store import Store
@@ -57,7 +58,13 @@ class _Open(NamedTuple):
 
 
 def fill_in_rounds(
-    config: GateConfig, sources: Sources, *, store: Store, filling: Filling, watcher: Watcher
+    config: GateConfig,
+    sources: Sources,
+    *,
+    store: Store,
+    filling: Filling,
+    watcher: Watcher,
+    released: Released | None = None,
 ) -> Filled:
     """Run what the store does not have and judge it, with more documents while a check is open.
 
@@ -67,6 +74,7 @@ def fill_in_rounds(
         store: where outputs are.
         filling: runs stages, and knows what failed.
         watcher: is told the plan, and each look after the first.
+        released: the release that checks compare with.
 
     Raises:
         ConfigError: the input is wrong.
@@ -80,9 +88,11 @@ def fill_in_rounds(
     while True:
         filling.fill(todo)
         plan = todo.plan
-        judgement = judge_plan(config, sources, plan, store, failures=filling.failures)
+        judgement = judge_plan(
+            config, sources, plan, store, failures=filling.failures, released=released
+        )
         limits = _limits(plan, config.suite)
-        checks = list(_open_checks(plan, judgement, limits))
+        checks = list(_open_checks(plan, judgement, limits, released))
         worthwhile = [one for one in checks if one.blocked_by is None]
         if not worthwhile:
             notes = tuple(dict.fromkeys(one.note for one in checks))
@@ -114,17 +124,30 @@ def _limits(plan: Plan, suite: Suite) -> dict[tuple[str, str], int]:
     }
 
 
-def _open_checks(plan: Plan, judgement: Judgement, limits: Limits) -> Iterator[_Open]:
+def _open_checks(
+    plan: Plan, judgement: Judgement, limits: Limits, released: Released | None
+) -> Iterator[_Open]:
     """The undecided checks of tasks that have more documents than both variants were asked."""
     blocks = _blocks(plan, judgement)
+    stored = _stored_places(released)
     for check, result in zip(plan.checks, judgement.results, strict=True):
         sizes = judgement.looks.get(check.task)
         if result.outcome != "inconclusive" or sizes is None:
             continue
         arms = (check.variant, check.reference)
         asked = min(limits.get((arm, check.task), sizes[-1]) for arm in arms)
-        if asked < sizes[-1]:
+        if asked < stored.get((check.reference, check.task), sizes[-1]):
             yield _Open(check, asked, sizes, _idle(check.variant, plan, blocks))
+
+
+def _stored_places(released: Released | None) -> dict[tuple[str, str], int]:
+    """How far a release was asked, which no further document of the candidate changes."""
+    scores = released.scores if released else ()
+    return {
+        (one.variant, one.task): 1 + max(sample.place for sample in one.samples)
+        for one in scores
+        if one.samples
+    }
 
 
 def _blocks(plan: Plan, judgement: Judgement) -> dict[str, str]:
@@ -164,7 +187,7 @@ def _raised(limits: Limits, checks: Sequence[_Open], plan: Plan) -> Limits:
     wanted: dict[tuple[str, str], int] = {}
     for one in checks:
         arms = {one.check.variant, one.check.reference}
-        served_by = {engines[arm] for arm in arms}
+        served_by = {engines[arm] for arm in arms & engines.keys()}  # a released arm by none
         arms |= {
             noise.variant
             for noise in plan.noise

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from gate.configuring.config import GateConfig
 from gate.jobs import RunBatch
 from gate.planning.past_runs import last_release, past_runs
+from gate.planning.released import find_released
 from gate.planning.todo import locate_sources
 from gate.records import Record
 from gate.reporting.report_files import write_run
@@ -46,13 +47,19 @@ def run_gate(
         KeyboardInterrupt: the user stopped it; finished stages are kept.
     """
     watcher = watcher or Watcher()
+    compared = find_released(config, reports)
     with store.lock(on_wait=watcher.say):
         sources = locate_sources(config, store)
         for source in (sources.base, *sources.adapters.values()):
             store.remember(source)
         filling = Filling(config, sources, store=store, watcher=watcher, run_batch=run_batch)
         todo, judgement = fill_in_rounds(
-            config, sources, store=store, filling=filling, watcher=watcher
+            config,
+            sources,
+            store=store,
+            filling=filling,
+            watcher=watcher,
+            released=compared,
         )
         filling.clear_journals()
         record = make_record(
@@ -63,5 +70,6 @@ def run_gate(
             judgement=judgement,
             failures=filling.failures,
             released=last_release(past_runs(reports), config.candidate),
+            compared=compared,
         )
         return FinishedRun(record, write_run(record, reports))

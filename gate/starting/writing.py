@@ -39,6 +39,9 @@ def write_gate(release: str, base: str, adapters: Mapping[str, str], proposals: 
         "backend: hf                           # for the variants that name none",
         f"ship: [{', '.join(ship)}]   # up for release; each must pass every check of its lineage",
         "suite: suite.yaml",
+        "# serving: {adapters_on_base: 1, requests_per_second: 1, still_iterating: false, "
+        "further_training: false}",
+        "#   # how it will be served, for advice on whether to merge at all; changes no verdict",
     ]
     return "\n".join(lines) + "\n"
 
