@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 
 from gate import __version__
@@ -121,6 +122,7 @@ def _peak_of(process: int) -> int | None:
     return None
 
 
+@lru_cache(maxsize=256)
 def _version(package: str) -> str:
     try:
         return importlib.metadata.version(package)

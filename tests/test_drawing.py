@@ -1,6 +1,7 @@
 """Figures drawn without a browser: for a page, and as they are."""
 
 import json
+import re
 
 from gate.figures.composing import compose
 from gate.figures.drawing import draw_for_page, draw_svg
@@ -16,6 +17,28 @@ def test_a_texts_of_a_page_are_what_they_are_on_paper():
     spec = compose(sheet("a < b & c"))
     assert ">a &lt; b &amp; c</text>" in draw_svg(spec)
     assert ">a &lt; b &amp; c</text>" in draw_for_page(spec)
+
+
+def test_places_are_rounded_and_numbers_in_texts_are_not():
+    said = "0.00181 (0.00051 to 0.00333)"
+    for words in (sheet(said), sheet(said, is_label=True)):
+        spec = compose(words)
+        for drawn in (draw_svg(spec), draw_for_page(spec)):
+            assert f">{said}</text>" in drawn
+            assert not re.search(r' (?:d|transform|x)="[^"]*\.\d{3}', drawn)
+
+
+def test_an_axis_of_small_numbers_says_them_whole():
+    values = [{"bound": bound} for bound in (0.001, 0.002, 0.005)]
+    x = {
+        "field": "bound",
+        "type": "quantitative",
+        "title": "at most 0.005",
+        "axis": {"values": [0.005]},
+    }
+    drawn = draw_svg(json.dumps({"data": {"values": values}, "mark": "tick", "encoding": {"x": x}}))
+    assert ">0.005</text>" in drawn
+    assert ">at most 0.005</text>" in drawn
 
 
 def test_colours_of_a_page_are_the_pages_own():

@@ -6,6 +6,7 @@ from figure_parts import facts, short_words, words
 from records_builder import HOSTILE
 
 from gate.figures.drawing import draw_for_page
+from gate.figures.facts import numbered
 from gate.figures.intervals import MOST_ROWS, choose, draw
 from gate.records import Record
 
@@ -84,7 +85,7 @@ def test_beyond_the_most_rows_those_that_passed_with_the_most_room_are_left_out(
     close = passed.estimate.model_copy(update={"low": 0.0001})
     near = passed.model_copy(update={"estimate": close})
     many = with_results(record, *[passed] * MOST_ROWS, near, record.results[13])
-    shown = choose(many, most=MOST_ROWS)
+    shown = choose(numbered(many), most=MOST_ROWS)
     assert len(shown) == MOST_ROWS
     assert [one.number for one in shown[-2:]] == [MOST_ROWS + 1, MOST_ROWS + 2]
     assert "2 checks that passed with the most room: in the table only" in draw(many)[0].caption

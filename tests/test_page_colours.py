@@ -1,11 +1,12 @@
 """Whether words and marks can be told from what they stand on, in each of a page's colours."""
 
+import json
 import re
 from importlib import resources
 
 import pytest
 
-from gate.figures.theme import PALETTE
+from gate.figures.theme import PALETTE, for_page
 
 WORDS = ("ink", "soft", "pass", "fail", "inconclusive", "error", "link")
 GROUNDS = ("paper", "card", "allowed")
@@ -71,3 +72,13 @@ def test_every_colour_of_the_figures_has_one_of_the_page(theme):
 def test_figures_have_the_same_colours_outside_a_page_as_in_a_light_one():
     light = colours()["light"]
     assert {name: light[name] for name in PALETTE} | {"paper": PALETTE["paper"]} == PALETTE
+
+
+def test_a_colour_in_a_text_is_left_as_it_is():
+    spec = json.dumps(
+        {"color": PALETTE["pass"], "text": f'the code "{PALETTE["fail"]}" of a paint'}
+    )
+    assert json.loads(for_page(spec)) == {
+        "color": "var(--pass)",
+        "text": f'the code "{PALETTE["fail"]}" of a paint',
+    }

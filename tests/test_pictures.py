@@ -8,9 +8,11 @@ from xml.etree import ElementTree
 import pytest
 from records_builder import build_record
 
+from gate.figures.facts import numbered
 from gate.figures.pictures import MOST_ROWS, checks_picture
 from gate.records import Record
 from gate.renderers import png, svg
+from gate.reporting.concerns import ASIDE
 
 
 @pytest.fixture(scope="module")
@@ -34,12 +36,23 @@ def test_what_did_not_pass_is_on_the_picture_and_the_rest_is_counted(record):
     rows = json.loads(checks_picture(many))["datasets"]["told"]
     assert len(rows) == MOST_ROWS
     assert any(row["facts"]["Check"].startswith("#41 ") for row in rows)
-    assert "And 17 more checks: all passed, with more room to their bounds." in texts(many)
+    more = f"And {41 - MOST_ROWS} more checks: all passed, with more room to their bounds."
+    assert more in texts(many)
 
 
 def test_failures_that_have_no_room_are_counted_too(record):
     many = record.model_copy(update={"results": (record.results[13],) * 30})
-    assert "And 6 more checks: 6 of them did not pass." in texts(many)
+    left_out = 30 - MOST_ROWS
+    assert f"And {left_out} more checks: {left_out} of them did not pass." in texts(many)
+
+
+def test_what_does_not_ship_is_counted_below_what_does(record):
+    one = record.model_copy(update={"ship": ("q8_0",)})
+    asides = sum(check.is_aside for check in numbered(one))
+    assert asides
+    assert any(said.startswith(f"And {asides} checks of what is {ASIDE}: ") for said in texts(one))
+    rows = json.loads(checks_picture(one))["datasets"]["told"]
+    assert not any(ASIDE in row["facts"]["Outcome"] for row in rows)
 
 
 def test_a_record_without_checks_has_a_picture_that_says_so(record):

@@ -75,12 +75,7 @@ def _chart(lines: Sequence[Line], scales: Scales) -> Any:
         _names(x, scales, room),
         width=theme.WIDTH,
         height=_HEIGHT,
-        title=alt.TitleParams(
-            "KL divergence, nats",
-            fontSize=12,
-            fontWeight="normal",
-            color=theme.PALETTE["soft"],
-        ),
+        title=theme.axis_title("KL divergence, nats"),
     )
     chart.data = alt.NamedData("lines")
     return chart

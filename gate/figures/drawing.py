@@ -14,7 +14,9 @@ from markupsafe import escape
 from gate.figures.theme import FONT, for_page
 
 _PNG = b"\x89PNG\r\n\x1a\n"
-_NUMBER = re.compile(r"(?<![\w#.])(-?\d+\.\d{2})\d+")
+_TAG = re.compile(r'<(?:[^>"]|"[^"]*")*>')
+_PLACE = re.compile(r' (?:[cdrxy]|[cr]?[xy]|[xy][12]|transform|width|height|viewBox)="[^"]*"')
+_NUMBER = re.compile(r"(\.\d{2})\d+")
 _TOKEN = re.compile(r"(?<=>)[0-9a-f]+(?=</text>)")
 _NEEDLESS = re.compile(
     f' (?:aria-hidden="true"|font-family="{re.escape(FONT)}"|font-weight="normal"'
@@ -23,30 +25,15 @@ _NEEDLESS = re.compile(
 """What goes without saying of every mark, as the page says it of the drawing; what is not seen."""
 
 
-@lru_cache(maxsize=64)
 def draw_svg(spec: str) -> str:
     """A specification as an SVG document, on white paper, to a hundredth of a pixel."""
-    import vl_convert
-
-    return _NUMBER.sub(r"\1", str(vl_convert.vegalite_to_svg(spec)))
+    return _put(*_draw(spec))
 
 
 def draw_for_page(spec: str) -> str:
-    """A specification as an SVG element in the colours of the page that it stands in.
-
-    vl-convert measures every text, which takes it a tenth of a millisecond a letter. Texts that a
-    specification names in `usermeta.texts`, as fields whose `fitted` fits where they stand, are
-    drawn as short tokens, and the tokens replaced.
-    """
-    read = json.loads(spec)
-    texts: list[str] = []
-    for row in _rows(read):
-        for field in read.get("usermeta", {}).get("texts", ()):
-            if row.get(field):
-                texts.append(row.pop("fitted", None) or row[field])
-                row[field] = f"{len(texts) - 1:x}"
-    svg = for_page(_NEEDLESS.sub("", draw_svg(json.dumps(read) if texts else spec)))
-    return _TOKEN.sub(lambda found: str(escape(texts[int(found[0], 16)])), svg) if texts else svg
+    """A specification as an SVG element in the colours of the page that it stands in."""
+    svg, texts = _draw(spec)
+    return _put(for_page(_NEEDLESS.sub("", svg)), texts)
 
 
 def draw_png(spec: str, *, scale: float = 2.0) -> bytes:
@@ -54,6 +41,36 @@ def draw_png(spec: str, *, scale: float = 2.0) -> bytes:
     import vl_convert
 
     return _deflated(bytes(vl_convert.svg_to_png(draw_svg(spec), scale=scale)))
+
+
+@lru_cache(maxsize=64)
+def _draw(spec: str) -> tuple[str, list[str]]:
+    """A drawing with tokens in it, and the texts that they stand for.
+
+    vl-convert measures every text, which takes it a tenth of a millisecond a letter. Texts that a
+    specification names in `usermeta.texts`, as fields whose `fitted` fits where they stand, are
+    drawn as short tokens.
+    """
+    import vl_convert
+
+    read = json.loads(spec)
+    texts: list[str] = []
+    for row in _rows(read):
+        for field in read.get("usermeta", {}).get("texts", ()):
+            if row.get(field):
+                texts.append(row.pop("fitted", None) or row[field])
+                row[field] = f"{len(texts) - 1:x}"
+    svg = str(vl_convert.vegalite_to_svg(json.dumps(read)))
+    return _TAG.sub(lambda tag: _PLACE.sub(_rounded, tag[0]), svg), texts
+
+
+def _rounded(place: re.Match[str]) -> str:
+    return _NUMBER.sub(r"\1", place[0])
+
+
+def _put(svg: str, texts: list[str]) -> str:
+    """The texts in the place of their tokens."""
+    return _TOKEN.sub(lambda found: str(escape(texts[int(found[0], 16)])), svg) if texts else svg
 
 
 def _deflated(png: bytes) -> bytes:

@@ -94,12 +94,7 @@ def _chart(layout: Layout, cost: _Cost, titles: Sequence[str]) -> Any:
         *_names(layout.frame, cost),
         width=theme.WIDTH,
         height=HEIGHT,
-        title=alt.TitleParams(
-            "↑ better: kept of the adapter's score, worst task",
-            fontSize=12,
-            fontWeight="normal",
-            color=theme.PALETTE["soft"],
-        ),
+        title=theme.axis_title("↑ better: kept of the adapter's score, worst task"),
     )
     chart.data = alt.NamedData("dots")
     return chart

@@ -48,7 +48,7 @@ def draw(record: Record) -> tuple[Figure, ...]:
     if not record.results:
         return ()
     unsettled = sum(result.outcome != "pass" for result in record.results)
-    shown = choose(record, most=max(MOST_ROWS, unsettled))
+    shown = choose(numbered(record), most=max(MOST_ROWS, unsettled))
     figure = Figure(
         id="figure-intervals",
         title="Every check against its bound",
@@ -61,9 +61,9 @@ def draw(record: Record) -> tuple[Figure, ...]:
     return in_parts(figure, tuple(map(compose, sheets)))
 
 
-def choose(record: Record, *, most: int) -> tuple[Numbered, ...]:
+def choose(checks: Iterable[Numbered], *, most: int) -> tuple[Numbered, ...]:
     """At most so many checks, in the record's order: what did not pass, then what is closest."""
-    ranked = sorted(numbered(record), key=lambda one: (_severity(one), _room(one.result)))
+    ranked = sorted(checks, key=lambda one: (_severity(one), _room(one.result)))
     return tuple(sorted(ranked[:most]))
 
 

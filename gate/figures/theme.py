@@ -57,8 +57,17 @@ SHAPES: dict[str, str] = dict(
 
 FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
 
-_COLOUR = re.compile("|".join(re.escape(colour) for colour in PALETTE.values()), re.IGNORECASE)
+_COLOUR = re.compile(f'(?<=")(?:{"|".join(map(re.escape, PALETTE.values()))})(?=")', re.IGNORECASE)
+"""A colour as specifications and drawings have it: in quotes, which no colour in a text is."""
+
 _NAMES = {colour: name for name, colour in PALETTE.items()}
+
+
+def axis_title(text: str) -> "altair.TitleParams":
+    """What a vertical axis measures, said level above its figure."""
+    import altair
+
+    return altair.TitleParams(text, fontSize=12, fontWeight="normal", color=PALETTE["soft"])
 
 
 def finish(

@@ -47,8 +47,9 @@ def read_record(path: Path) -> Record:
 
 
 def render(record: Record, name: str) -> str:
-    """A record as text, by the name of a renderer."""
-    return str(extensions.find("renderers", name).function(record))
+    """A record as text, by the name of a renderer that makes text."""
+    rendered: str = extensions.find("renderers", name).function(record)
+    return rendered
 
 
 def write_reports(record: Record, directory: Path) -> None:
