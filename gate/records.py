@@ -88,6 +88,8 @@ class StageRecord(Noun):
     Attributes:
         packages: versions of what it names, in the interpreter that ran it.
         interpreter: version and path of that interpreter; None where it did not run.
+        error: why it failed.
+        skipped: why it was not run, where nothing failed.
     """
 
     key: str
@@ -99,6 +101,7 @@ class StageRecord(Noun):
     packages: dict[str, str]
     interpreter: str | None = None
     error: str | None = None
+    skipped: str | None = None
 
 
 class Provenance(Noun):
@@ -127,6 +130,7 @@ class RunCommand(Noun):
         store: where finished stages were kept, likewise.
         allow_pickle: whether weights could be read that run code when they are read.
         trust_remote_code: whether models could run Python code of their own.
+        budget_seconds: the time that its stages were given; None where they had all they took.
     """
 
     config: str
@@ -135,6 +139,7 @@ class RunCommand(Noun):
     store: str
     allow_pickle: bool = False
     trust_remote_code: bool = False
+    budget_seconds: float | None = None
 
 
 class Record(Noun):

@@ -74,25 +74,25 @@ def test_a_merge_that_is_faster_is_not_advised_against():
 
 
 def test_several_adapters_are_kept_apart():
-    told = only(advice_on(ground_of(adapters_on_base=12)))
+    told = only(advice_on(ground_of(variants=12)))
     assert told == (
-        "12 adapters are served over this base (serving.adapters_on_base): merged they are 12 "
+        "12 adapters are served over this base (serving.variants): merged they are 12 "
         "whole models, each to be held: keep them apart, in an engine that holds several at once"
     )
 
 
 def test_several_adapters_are_told_with_the_bytes_of_both_ways():
-    told = advice(record_of(measured=True, adapters_on_base=12))[0]
+    told = advice(record_of(measured=True, variants=12))[0]
     assert "as large as q4_k_m each (109 MB), merged they are 1.31 GB" in told
     assert "the base with that many adapters is 331 MB" in told
 
 
 def test_merges_that_are_smaller_than_base_and_adapters_are_not_advised_against():
-    assert advice(record_of(measured=True, adapters_on_base=2)) == ()
+    assert advice(record_of(measured=True, variants=2)) == ()
 
 
 def test_one_adapter_on_its_base_is_no_reason():
-    assert advice_on(ground_of(adapters_on_base=1)) == ()
+    assert advice_on(ground_of(variants=1)) == ()
 
 
 def test_an_adapter_that_is_still_worked_on_is_merged_later():
@@ -214,6 +214,6 @@ def test_a_record_from_before_the_declaration_is_read_and_keeps_its_digest():
 
 
 def test_what_was_declared_is_signed_and_reads_back():
-    record = record_of(adapters_on_base=3)
+    record = record_of(variants=3)
     assert Record.model_validate_json(record.model_dump_json()) == record
     assert record_digest(record) != record_digest(record_of())

@@ -1,5 +1,6 @@
 """The model card: metadata that the Hub's library reads, and what a reader has to know."""
 
+from datetime import UTC, datetime
 from functools import cache
 
 import pytest
@@ -56,6 +57,37 @@ def test_a_base_from_a_folder_is_not_said_to_be_on_the_hub():
     assert "base_model_relation" not in data.to_dict()
 
 
+def test_notes_on_variants_that_it_does_not_come_from_are_left_out():
+    def noted(record):
+        notes = (
+            "q8_0: two tensors are wider",
+            "q4_k_m: not this one",
+            "quantize q4_k_m: nor this",
+            "merged: a cast",
+            "arc_easy: 2 documents repeat another",
+        )
+        return record.model_copy(update={"warnings": notes})
+
+    told = card(noted).content.partition("## Warnings")[2].partition("## ")[0]
+    assert "two tensors are wider" in told
+    assert "a cast" in told
+    assert "2 documents repeat another" in told
+    assert "not this one" not in told
+    assert "nor this" not in told
+
+
+def test_a_quantized_variant_tells_when_its_merge_was_made():
+    def merged_earlier(record):
+        made = {"made_at": datetime(2026, 11, 20, 7, 30, tzinfo=UTC), "seconds": 754}
+        artifacts = (
+            one.model_copy(update=made) if one.variant == "merged" else one
+            for one in record.artifacts
+        )
+        return record.model_copy(update={"artifacts": tuple(artifacts)})
+
+    assert "- merge: stream, made 2026-11-20 07:30 UTC in 12" in card(merged_earlier).content
+
+
 def test_an_unknown_licence_is_left_out():
     assert card().data.license is None
 
@@ -66,7 +98,8 @@ def test_the_text_says_what_it_is_made_from_and_how():
     assert "commit 7e27bd9f95328f0f3b08261d1252705110c806f8" in text
     assert "its files are in mergegate/adapters/intents" in text
     assert "- training run: mlflow:/runs/4f1c" in text
-    assert "- merge: stream\n- quantization: gguf(type=Q8\\_0)\n- made 2026-11-22 14:55 UTC" in text
+    assert "- merge: stream, made 2026-11-22 14:55 UTC in " in text
+    assert "\n- quantization: gguf(type=Q8\\_0)\n- made 2026-11-22 14:55 UTC" in text
 
 
 def test_the_text_has_every_score_on_the_way_from_the_base():

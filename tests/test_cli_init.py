@@ -121,7 +121,7 @@ def test_its_line_on_serving_loads_without_the_mark_of_a_comment(world, told):
     declared = load_config(other).declared_serving
     other.unlink()
     assert load_config(own).declared_serving is None
-    assert (declared.adapters_on_base, declared.requests_per_second) == (1, 1.0)
+    assert (declared.variants, declared.requests_per_second) == (1, 1.0)
 
 
 def test_it_says_what_it_read_and_guessed_and_what_to_do_next(told):
@@ -238,6 +238,21 @@ def test_what_cannot_be_read_leaves_nothing_behind(world, arguments, problem):
     done = gate("init", *arguments, "--out", "nothing", cwd=world, status=2)
     assert problem in done.stderr
     assert not (world / "nothing").exists()
+
+
+def test_an_adapter_in_a_folder_called_by_a_number_keeps_its_name(world):
+    shutil.copytree(world / "runs" / "support", world / "runs" / "0212")
+    gate("init", "models/base", "runs/0212", "--out", "numbered", cwd=world)
+    config = load_config(world / "numbered" / "gate.yaml")
+    assert [one.name for one in config.candidate.adapters] == ["0212"]
+
+
+def test_what_lies_beside_the_working_directory_is_named_by_its_whole_path(world):
+    (world / "away").mkdir()
+    done = gate("init", "../models/base", "../runs/support", "--out", "a b", cwd=world / "away")
+    config = load_config(world / "away" / "a b" / "gate.yaml")
+    assert config.candidate.base == str(world / "models" / "base")
+    assert done.stdout.endswith("then: gate run 'a b/gate.yaml'\n")
 
 
 def test_an_adapter_of_another_base_is_refused(world, tmp_path):

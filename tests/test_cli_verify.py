@@ -1,5 +1,8 @@
 """gate keygen and gate verify: what they print, and the status they end with."""
 
+import json
+import os
+import resource
 import stat
 import subprocess
 import sys
@@ -10,13 +13,14 @@ from signed_release import released
 from gate.releasing.keys import write_key_pair
 
 
-def gate(*arguments):
+def gate(*arguments, preexec=None):
     return subprocess.run(
         [sys.executable, "-c", "from gate.cli import main; main()", *map(str, arguments)],
         capture_output=True,
         text=True,
         check=False,
         timeout=120,
+        preexec_fn=preexec,
     )
 
 
@@ -56,6 +60,17 @@ def test_keygen_overwrites_nothing(tmp_path):
     assert (tmp_path / "key").read_text() == "mine"
 
 
+@pytest.mark.parametrize("key_type", ["ed25519", "ecdsa"])
+def test_keygen_on_a_full_disk_leaves_no_half_of_a_key(tmp_path, key_type):
+    def little_room():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20, 20))
+
+    done = gate("keygen", tmp_path / "key", "--type", key_type, preexec=little_room)
+    assert done.returncode == 3
+    assert f"cannot write {tmp_path / 'key'}: File too large" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_verified_release_is_told_in_lines(release, pair):
     done = gate("verify", release.folder, "--key", pair.public)
     assert (done.returncode, done.stderr) == (0, "")
@@ -73,6 +88,31 @@ def test_each_fault_is_a_line_and_the_status_is_1(release, pair):
         "fault: added.bin was added\n"
         "fault: config.json was changed: it has 2 bytes, not 24\n"
         f"not verified: {release.folder}\n"
+    )
+
+
+def test_a_fault_that_a_record_breaks_into_lines_is_told_on_one(release):
+    record = release.folder / "mergegate" / "record.json"
+    content = json.loads(record.read_text())
+    content["adapters"] = {"x\nverified: all of it": {}}
+    record.write_text(json.dumps(content))
+    done = gate("verify", release.folder)
+    assert done.returncode == 1
+    assert {line.partition(":")[0] for line in done.stdout.splitlines()} == {
+        "fault",
+        "not verified",
+    }
+    assert "adapters.x verified: all of it." in done.stdout
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_that_cannot_be_read_is_wrong_usage_and_named(release):
+    (release.folder / "config.json").chmod(0)
+    done = gate("verify", release.folder)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        f"gate: cannot read {release.folder / 'config.json'}: Permission denied\n"
+        "  hint: nothing was verified: every file has to be readable\n"
     )
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from gates import SUITE, write_gate
 from records_builder import build_record
+from test_standing import sign
 
 from gate.collecting.outline import names_of, read_outline
 from gate.collecting.regression import (
@@ -107,6 +108,14 @@ def test_a_baseline_is_found_in_a_runs_directory_and_in_a_published_release(tmp_
     file.parent.mkdir(exist_ok=True)
     file.write_text(scored(280, release="v0").model_dump_json())
     assert read_baseline(tmp_path).release == "v0"
+
+
+def test_a_baseline_that_was_edited_after_it_was_signed_is_refused(tmp_path):
+    edited = sign(scored(280, release="v0")).model_copy(update={"release": "v1"})
+    (tmp_path / "record.json").write_text(edited.model_dump_json())
+    with pytest.raises(RecordError, match="the record was changed since") as caught:
+        read_baseline(tmp_path)
+    assert caught.value.hint == "compare with a record that was not edited"
 
 
 def test_a_folder_without_a_record_is_no_baseline(tmp_path):

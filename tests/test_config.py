@@ -264,11 +264,9 @@ def test_a_check_of_speed_on_a_task_is_refused(tmp_path):
 
 
 def test_what_is_declared_of_serving_is_read(tmp_path):
-    gate = (
-        GATE + "serving: {{adapters_on_base: 12, requests_per_second: 3, still_iterating: true}}\n"
-    )
+    gate = GATE + "serving: {{variants: 12, requests_per_second: 3, still_iterating: true}}\n"
     declared = load_config(write_gate(tmp_path, "base", "adapter", gate=gate)).declared_serving
-    assert (declared.adapters_on_base, declared.requests_per_second) == (12, 3.0)
+    assert (declared.variants, declared.requests_per_second) == (12, 3.0)
     assert (declared.still_iterating, declared.further_training) == (True, False)
 
 
@@ -279,17 +277,17 @@ def test_a_gate_need_not_declare_how_it_is_served(tmp_path):
 @pytest.mark.parametrize(
     ("serving", "told"),
     [
-        ("{{}}", "serving: says nothing; leave it out, or give one of adapters_on_base, "),
-        ("{{adapters_on_base: 0}}", "serving.adapters_on_base: Input should be greater than or"),
-        ("{{adapters_on_base: many}}", "serving.adapters_on_base: Input should be a valid integer"),
+        ("{{}}", "serving: says nothing; leave it out, or give one of variants, "),
+        ("{{variants: 0}}", "serving.variants: Input should be greater than or"),
+        ("{{variants: many}}", "serving.variants: Input should be a valid integer"),
         ("{{requests_per_second: 0}}", "serving.requests_per_second: Input should be greater"),
         ("{{requests_per_second: .inf}}", "serving.requests_per_second: Input should be a finite"),
         (
             "{{further_training: maybe}}",
             "serving.further_training: Input should be a valid boolean",
         ),
-        ("{{adapters_on_bas: 3}}", "did you mean adapters_on_base?"),
-        ("{{variants: 3}}", "known: adapters_on_base, further_training, requests_per_second, "),
+        ("{{varants: 3}}", "did you mean variants?"),
+        ("{{speed: 3}}", "known: further_training, requests_per_second, still_iterating, variants"),
     ],
 )
 def test_a_mistake_in_what_is_declared_names_its_line_and_key(tmp_path, serving, told):

@@ -30,7 +30,7 @@ def test_the_failure_in_the_readme_is_what_the_demo_prints():
         check=one.check, variant=one.variant, reference=one.reference, task=one.task
     )
     assert f"_ {names_of([check])[0]} _" in README
-    assert f"{check_found(record, named).text}\n```" in README
+    assert f"{check_found(record, named).text}\n======" in README
 
 
 def test_every_option_is_documented():

@@ -4,6 +4,7 @@ import hashlib
 import shutil
 import stat
 import subprocess
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
@@ -97,8 +98,17 @@ def test_no_private_key_is_left_where_the_public_one_cannot_be_written(tmp_path)
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(StageError, match=r"cannot write .*gone/new: No such file"):
+    with pytest.raises(StageError, match=r"cannot write .*gone/new: No such file") as caught:
         write_key_pair(tmp_path / "gone" / "new", key_type="ed25519")
+    assert caught.value.hint == (
+        "give a name in a folder that is there and has room, such as release.key"
+    )
+
+
+@pytest.mark.parametrize("out", ["", ".", "/"])
+def test_what_is_no_name_of_a_file_is_refused(out):
+    with pytest.raises(ConfigError, match=r"is no name of a file\n  hint: give one, such as"):
+        write_key_pair(Path(out), key_type="ed25519")
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ def test_advice_is_told_from_what_is_declared(described):
 
 
 def test_advice_takes_the_figures_of_an_earlier_run_and_says_so(described):
-    lines = described(SUITE, serving="serving: {{adapters_on_base: 12}}\n", is_measured=True)
+    lines = described(SUITE, serving="serving: {{variants: 12}}\n", is_measured=True)
     heading = "figures of an earlier run, support-bot-v3)"
     assert any(line.startswith("when not to merge") and line.endswith(heading) for line in lines)
     assert any("as large as merged each (273 MB), merged they are 3.27 GB" in x for x in lines)

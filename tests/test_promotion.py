@@ -12,7 +12,7 @@ from staged_release import contents
 
 from gate.errors import ConfigError, PublishError, RecordError
 from gate.releasing.keys import write_key_pair
-from gate.releasing.promotion import promote, publisher_of
+from gate.releasing.promotion import promote
 from gate.releasing.turns import taking_turns
 from gate.releasing.verification import verify
 
@@ -28,6 +28,16 @@ def run(tmp_path):
 @pytest.fixture
 def target(tmp_path):
     return tmp_path / "releases"
+
+
+def gate(*arguments, preexec=None):
+    return subprocess.run(
+        [*COMMAND, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=preexec,
+    )
 
 
 def publish(run, target, **options):
@@ -49,6 +59,15 @@ def test_the_artifact_lies_at_the_top_byte_for_byte(published):
     found = contents(release)
     assert {path: found[path] for path in FILES} == FILES
     assert found["README.md"] == b"a card of its own\n"
+
+
+def test_a_card_that_is_capitalised_otherwise_is_left_alone_too(tmp_path):
+    run = promotable(tmp_path, **{"Readme.MD": b"a card of its own\n"})
+    publish(run, tmp_path / "releases")
+    found = contents(tmp_path / "releases" / NAME)
+    assert found["Readme.MD"] == b"a card of its own\n"
+    assert "README.md" not in found
+    assert "mergegate/model_card.md" in found
 
 
 def test_the_evidence_travels_with_it(published):
@@ -142,6 +161,15 @@ def test_of_several_that_may_ship_one_has_to_be_named(run, target):
     )
 
 
+def test_a_directory_that_is_of_no_run_is_named_with_a_way_out(run, target):
+    with pytest.raises(RecordError) as caught:
+        promote(run.artifact, to=str(target), today=TODAY)
+    assert str(caught.value) == (
+        f"{run.artifact} has no record.json\n"
+        "  hint: a run's directory has one: reports/<release>/<run>/"
+    )
+
+
 def test_a_record_that_cannot_be_read_is_named(run, target):
     (run.run / "record.json").write_text("{")
     with pytest.raises(RecordError):
@@ -174,50 +202,40 @@ def test_what_a_killed_promotion_left_is_cleared_away(run, target):
 
 
 def test_a_full_disk_is_named_and_leaves_nothing_and_again_it_is_published(run, target):
-    arguments = ("promote", run.run, "--to", target)
-
     def little_room():
         resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
 
-    done = subprocess.run(
-        [*COMMAND, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        preexec_fn=little_room,
-    )
+    done = gate("promote", run.run, "--to", target, preexec=little_room)
     assert done.returncode == 3
-    assert done.stderr.startswith("gate: the release cannot be put together: ")
-    assert "File too large" in done.stderr
+    assert done.stderr == (
+        f"gate: no room to put the release together in {target / '.mergegate'}: File too large\n"
+        "  hint: nothing was published: make room there, then promote again; XDG_CACHE_HOME says "
+        "where it is done for a registry\n"
+    )
     assert [path.name for path in (target / ".mergegate").iterdir()] == ["lock"]
     assert publish(run, target).published.place == str(target / NAME)
 
 
-@pytest.mark.parametrize(
-    ("to", "name"),
-    [
-        ("releases", "directory"),
-        ("/srv/models/current releases", "directory"),
-        ("hf://acme/support", "hub"),
-        ("mlflow:http://127.0.0.1:5000#support", "mlflow"),
-    ],
-)
-def test_a_target_has_the_form_of_its_publisher(to, name):
-    assert publisher_of(to) == name
-
-
-def test_a_target_of_an_unknown_form_is_no_directory_by_mistake():
+def test_a_target_among_the_files_that_would_be_published_is_refused_and_they_stay(run):
+    before = contents(run.artifact)
     with pytest.raises(ConfigError) as caught:
-        publisher_of("s3://bucket/models")
+        publish(run, run.artifact / "releases")
     assert str(caught.value) == (
-        "--to s3://bucket/models: no publisher for s3://\n"
-        "  hint: a directory, hf://org/name, mlflow:URI#model, or --publisher NAME"
+        f"--to {run.artifact / 'releases'} lies inside {run.artifact}, which is what would be "
+        "published\n  hint: give a directory outside it"
     )
+    assert contents(run.artifact) == before
 
 
-def test_no_target_is_not_the_directory_one_is_in():
-    with pytest.raises(ConfigError, match="--to is empty"):
-        publisher_of("")
+def test_a_reason_that_a_record_breaks_into_lines_is_told_on_one(run, target):
+    source = run.record.adapters["intents"]
+    run.rewrite(adapters={"intents": source.model_copy(update={"path": "gone\npromoted: q8_0"})})
+    done = gate("promote", run.run, "--to", target)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert done.stdout == (
+        "refused: adapter intents: gone promoted: q8_0 is no directory; --adapter NAME=DIR says "
+        "where its files are\nnot promoted: q8_0\n"
+    )
 
 
 @pytest.mark.parametrize("key_type", ["ed25519", "ecdsa"])
@@ -228,3 +246,13 @@ def test_the_same_promotion_again_changes_nothing(run, target, tmp_path, key_typ
     again = publish(run, target, key=key)
     assert (first.published.before, again.published.before) == (None, NAME)
     assert contents(target / NAME) == before
+
+
+def test_a_target_that_cannot_be_made_is_named_with_a_way_out(run, target):
+    target.write_text("")
+    with pytest.raises(PublishError) as caught:
+        publish(run, target / "in a file")
+    assert str(caught.value) == (
+        f"{target / 'in a file' / '.mergegate'} cannot be written: Not a directory\n"
+        "  hint: nothing was changed: mend that, then try again"
+    )

@@ -2,6 +2,9 @@
 
 import json
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from staged_release import ARTIFACT, contents, staged
@@ -11,6 +14,8 @@ from gate.publishers.directory import publish
 from gate.releasing.manifest import write_manifest
 from gate.releasing.release import ENVELOPE_FILE, Published
 from gate.releasing.targets import current, releases
+from gate.store import StageCost, Store
+from gate.terms import Stage, Use
 
 
 def made(folder, *, name="v3", **files):
@@ -73,6 +78,91 @@ def test_another_release_of_the_same_name_is_refused_and_nothing_changes(tmp_pat
         f"{target / 'v3-q8_0'} is there already, with another content or signature\n"
         "  hint: a release is never replaced: give this one a name of its own in gate.yaml"
     )
+    assert contents(target) == before
+
+
+def test_a_release_of_the_same_name_with_a_flipped_byte_does_not_become_current(tmp_path, target):
+    publish(made(tmp_path / "first", name="v3"), str(target))
+    publish(made(tmp_path / "second", name="v4"), str(target))
+    (target / "v3-q8_0" / "model.safetensors").write_bytes(b"weights, as judgeD")
+    (target / "v3-q8_0" / "added").write_bytes(b"")
+    with pytest.raises(PublishError) as caught:
+        publish(made(tmp_path / "again", name="v3"), str(target))
+    assert str(caught.value) == (
+        f"{target / 'v3-q8_0'} is damaged: added was added, and 1 more fault\n"
+        "  hint: gate verify names every fault; move the folder away, then promote again"
+    )
+    assert current(target) == "v4-q8_0"
+
+
+def test_a_signature_that_was_changed_in_its_place_is_noticed(tmp_path, target):
+    release = made(tmp_path / "staged")
+    sign(release, "ada")
+    publish(release, str(target))
+    envelope = {"signatures": [{"keyid": "ada", "sig": "forged"}]}
+    (target / "v3-q8_0" / ENVELOPE_FILE).write_text(json.dumps(envelope))
+    again = made(tmp_path / "again")
+    sign(again, "ada")
+    with pytest.raises(PublishError, match="with another content or signature"):
+        publish(again, str(target))
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, Path.touch, lambda path: path.symlink_to("gone")])
+def test_what_has_the_name_of_a_release_and_is_none_is_told_and_stays(tmp_path, target, make):
+    publish(made(tmp_path / "first", name="v3"), str(target))
+    make(target / "v4-q8_0")
+    with pytest.raises(PublishError, match="v4-q8_0 is there already, and is no release") as caught:
+        publish(made(tmp_path / "second", name="v4"), str(target))
+    assert caught.value.hint == "find out what it is and move it away, then promote again"
+    assert os.path.lexists(target / "v4-q8_0")
+    assert current(target) == "v3-q8_0"
+
+
+@pytest.fixture
+def store(tmp_path):
+    """The store of a gate that has run, with one finished stage."""
+    kept = Store(tmp_path / "store")
+    stage = Stage(kind="merge", use=Use(name="stream"), inputs={}, code="c0", packages={})
+    with kept.lock(on_wait=print):
+        (kept.workspace(stage) / "output" / "weights").write_text("w")
+        kept.commit(stage, label="merge merged", cost=StageCost(seconds=1, peak_memory_bytes=1))
+    return kept.root
+
+
+@pytest.mark.parametrize("place", [".", "releases", "merge/deep/releases"])
+def test_a_directory_in_a_store_is_refused_by_name_and_nothing_is_made(tmp_path, store, place):
+    before = sorted(store.rglob("*"))
+    with pytest.raises(ConfigError) as caught:
+        publish(made(tmp_path / "staged"), str(store / place))
+    where = "is" if place == "." else "lies inside"
+    assert str(caught.value) == (
+        f"{store / place} {where} the store {store}\n"
+        "  hint: nothing may be added there: give a directory of its own, outside it"
+    )
+    assert sorted(store.rglob("*")) == before
+
+
+def test_a_directory_in_a_store_is_refused_by_whatever_link_it_is_reached(tmp_path, store):
+    (tmp_path / "link").symlink_to(store)
+    with pytest.raises(ConfigError, match=f"link/releases lies inside the store {store}"):
+        publish(made(tmp_path / "staged"), str(tmp_path / "link" / "releases"))
+
+
+def test_a_directory_with_a_store_in_it_is_refused(tmp_path, store):
+    with pytest.raises(ConfigError, match="is not empty, and not a directory of releases"):
+        publish(made(tmp_path / "staged"), str(store.parent))
+
+
+def test_a_release_is_no_directory_for_releases(tmp_path, target):
+    publish(made(tmp_path / "first", name="v3"), str(target))
+    before = contents(target)
+    second = made(tmp_path / "second", name="v4")
+    with pytest.raises(ConfigError, match=f"current is the release {target / 'v3-q8_0'}"):
+        publish(second, str(target / "current"))
+    with pytest.raises(ConfigError, match=f"x lies inside the release {target / 'v3-q8_0'}"):
+        publish(second, str(target / "v3-q8_0" / "x"))
+    with pytest.raises(ConfigError, match=f"x is where promotions to {target} work"):
+        publish(second, str(target / ".mergegate" / "x"))
     assert contents(target) == before
 
 
@@ -161,6 +251,34 @@ def test_a_link_that_cannot_be_switched_is_told_and_the_same_again_mends_it(tmp_
     (target / ".mergegate" / "current").rmdir()
     assert publish(made(tmp_path / "again", name="v4"), str(target)).before == "v3-q8_0"
     assert current(target) == "v4-q8_0"
+
+
+SWITCHING = """
+import os, sys
+from pathlib import Path
+from gate.releasing.targets import switch
+
+target = Path(sys.argv[1])
+
+def look(event, arguments):
+    if event in ("os.remove", "os.rename"):
+        print(os.readlink(target / "current"))
+
+sys.addaudithook(look)
+switch(target, "v3-q8_0", by="promote")
+"""
+"""Switches, and tells what is current before each step that removes or renames anything."""
+
+
+def test_while_it_is_switched_there_is_never_a_moment_without_a_current_release(tmp_path, target):
+    for name in ("v3", "v4"):
+        publish(made(tmp_path / name, name=name), str(target))
+    done = subprocess.run(
+        [sys.executable, "-c", SWITCHING, str(target)], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert set(done.stdout.split()) == {"v4-q8_0"}
+    assert current(target) == "v3-q8_0"
 
 
 def test_what_a_crash_left_is_cleared_away(tmp_path, target):

@@ -190,9 +190,9 @@ def test_the_record_traces_the_release(gate, base, adapter):
 def test_what_is_declared_of_serving_is_recorded_and_changes_no_verdict(gate):
     before = run(gate, FakeWorker(GOOD)).record
     file = gate / "gate.yaml"
-    file.write_text(file.read_text() + "serving: {adapters_on_base: 12}\n")
+    file.write_text(file.read_text() + "serving: {variants: 12}\n")
     after = run(gate, FakeWorker(GOOD)).record
-    assert (before.declared_serving, after.declared_serving.adapters_on_base) == (None, 12)
+    assert (before.declared_serving, after.declared_serving.variants) == (None, 12)
     assert (before.verdict, before.verdicts) == (after.verdict, after.verdicts)
 
 

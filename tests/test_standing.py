@@ -63,6 +63,18 @@ def test_a_verdict_that_was_edited_is_noticed():
     )
 
 
+def test_a_pass_that_its_own_interval_denies_is_noticed():
+    first, *others = passing().results
+    worse = first.estimate.model_copy(update={"low": -0.9})
+    edited = passing().model_copy(
+        update={"results": (first.model_copy(update={"estimate": worse}), *others)}
+    )
+    assert faults(edited) == (
+        "the record was edited: check adapter-vs-base[arc_easy]:delta is said to have passed, and "
+        "its interval does not lie within its bound",
+    )
+
+
 def test_a_check_that_was_taken_out_is_noticed():
     edited = without(passing(), lambda result: result.check.of != "merged")
     assert faults(edited) == (

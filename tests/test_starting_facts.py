@@ -63,6 +63,13 @@ def test_an_adapter_tells_its_rank_targets_and_extras(base, tmp_path):
     assert found.qlora is None
 
 
+def test_modules_that_are_named_layer_by_layer_are_told_once_each(own_adapter):
+    layers = [f"model.layers.{i}.{name}" for i in range(32) for name in ("q_proj", "v_proj")]
+    change(own_adapter / "adapter_config.json", target_modules=layers)
+    found = read_adapter_facts(source(own_adapter))
+    assert found.kind == "LoRA of rank 4 on q_proj, v_proj"
+
+
 @pytest.mark.parametrize(
     "name", ["unsloth/llama-3-8b-bnb-4bit", "org/model-4bit", "unsloth/x-unsloth-bnb-4bit"]
 )

@@ -91,6 +91,16 @@ def test_tasks_are_named_by_their_files_and_numbered_where_they_are_alike(tmp_pa
     assert task_name(tmp_path / "日本.jsonl", []) == "task"
 
 
+@pytest.mark.parametrize("stem", ["2024-11", "on", "1e3", "No", "null"])
+def test_a_task_is_never_called_what_yaml_reads_as_something_else(tmp_path, stem):
+    name = task_name(tmp_path / f"{stem}.jsonl", [])
+    assert name.startswith("task_")
+    for version in ((1, 1), (1, 2)):
+        yaml = YAML(typ="safe", pure=True)
+        yaml.version = version
+        assert yaml.load(f"task: {name}")["task"] == name
+
+
 @pytest.mark.parametrize(
     "text", ["yes", "1.0", "0x1F", "a: b", "#x", "", "é", "~/m", "a b", "../x", "org/n@c0ffee"]
 )

@@ -143,6 +143,14 @@ def test_a_verdict_that_does_not_promote_is_named(tmp_path):
     assert faults(made.folder) == ("the verdict on q8_0 is block: too low",)
 
 
+def test_a_pass_that_its_own_interval_denies_is_named(tmp_path):
+    made = released(tmp_path / "v3")
+    edit(made, lambda content: content["results"][0]["estimate"].update(low=-0.9))
+    reseal(made.folder, made.record)
+    (fault,) = faults(made.folder)
+    assert fault.endswith("said to have passed, and its interval does not lie within its bound")
+
+
 def test_a_record_that_cannot_be_read_is_a_fault(tmp_path):
     made = released(tmp_path / "v3")
     (made.folder / RECORD_FILE).write_text('{"schema_version": 1}')
@@ -155,6 +163,18 @@ def test_another_policy_than_the_expected_is_named(release, pair):
     expected = "0" * 64
     assert faults(release.folder, pair, policy=expected) == (
         f"judged by the policy {release.record.policy.digest}, not by {expected}",
+    )
+
+
+def test_what_a_record_breaks_into_lines_is_told_on_one(tmp_path):
+    def forged(record):
+        policy = record.policy.model_copy(update={"digest": "x\nsignature: by the key y"})
+        return record.model_copy(update={"policy": policy})
+
+    made = released(tmp_path / "v3", change=forged)
+    assert "policy: x signature: by the key y" in description(made.folder, key=None).splitlines()
+    assert faults(made.folder, policy="0" * 64) == (
+        f"judged by the policy x signature: by the key y, not by {'0' * 64}",
     )
 
 

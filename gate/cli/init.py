@@ -1,5 +1,6 @@
 """gate init: a first gate.yaml for a base and its adapters."""
 
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -73,6 +74,9 @@ def _say(line: str) -> None:
 
 def _told(started: "Started", out: Path) -> str:
     """What was found and written, and what to do next, as lines."""
+    from gate.starting.first_gate import GATE_FILE
+
+    file = out / GATE_FILE
     rows = [
         ("base", _of_base(started)),
         *(("adapter", _of_adapter(started, name)) for name in started.adapters),
@@ -83,7 +87,7 @@ def _told(started: "Started", out: Path) -> str:
         *(("note", note) for note in started.proposals.notes),
         *(("missing", line) for line in _missing(started)),
         ("written", ", ".join(str(out / name) for name in started.files)),
-        ("next", f"read {out / 'gate.yaml'}, then: gate run {out / 'gate.yaml'}"),
+        ("next", f"read {file}, then: gate run {shlex.quote(str(file))}"),
     ]
     shown = (
         (heading if rows[max(i - 1, 0)][0] != heading or i == 0 else "", line)

@@ -25,9 +25,10 @@ def keygen(
     OUT.pub to everyone who runs gate verify, by another way than the releases themselves. No file
     is overwritten.
     """
+    from gate.presentation import printable
     from gate.releasing.keys import KEY_TYPES, write_key_pair
 
     pair = write_key_pair(out, key_type=one_of("--type", key_type, KEY_TYPES))
-    sys.stdout.write(f"private key: {pair.private}\n")
-    sys.stdout.write(f"public key: {pair.public}\n")
+    sys.stdout.write(f"private key: {printable(str(pair.private))}\n")
+    sys.stdout.write(f"public key: {printable(str(pair.public))}\n")
     sys.stdout.write(f"key id: {pair.key_id}\n")

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from gate.releasing.promotion import Promotion
     from gate.releasing.release import Published, Release
 
+_MOST_CHARACTERS = 2_000
+
 
 def promote(
     record: Annotated[
@@ -85,10 +87,10 @@ def promote(
 
 def _told(done: "Promotion", *, is_signed: bool) -> str:
     """Where it is published, or why it is not, a line each."""
-    from gate.presentation import printable
+    from gate.presentation import one_line, printable
 
     if done.release is None or done.published is None:
-        lines = [f"refused: {reason}" for reason in done.refusals]
+        lines = [f"refused: {one_line(reason, _MOST_CHARACTERS)}" for reason in done.refusals]
         lines.append(f"not promoted: {done.variant}")
     else:
         lines = _published(done.release, done.published, is_signed=is_signed)

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+_MOST_CHARACTERS = 2_000
+
 
 def rollback(
     target: Annotated[
@@ -28,14 +30,15 @@ def rollback(
     gate rollback releases
     gate rollback releases --to v2-q8_0
     """  # noqa: D301 - \b is typer's mark of lines that are not to be filled
-    from gate.presentation import printable
+    from gate.presentation import one_line, printable
     from gate.releasing.rollback import roll_back
 
     found = roll_back(target, to=to)
     if found.faults:
-        sys.stdout.write("".join(f"fault: {printable(fault)}\n" for fault in found.faults))
-        still = found.before or "nothing"
-        sys.stdout.write(f"not rolled back: {found.release} is not whole, current is {still}\n")
+        for fault in found.faults:
+            sys.stdout.write(f"fault: {one_line(fault, _MOST_CHARACTERS)}\n")
+        still = f"{found.release} is not whole, current is {found.before or 'nothing'}"
+        sys.stdout.write(f"not rolled back: {printable(still)}\n")
         raise typer.Exit(1)
     was = f", which was {found.before}" if found.before else ""
-    sys.stdout.write(f"current: {found.release}{was}\n")
+    sys.stdout.write(f"{printable(f'current: {found.release}{was}')}\n")

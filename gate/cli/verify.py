@@ -10,6 +10,7 @@ import typer
 from gate.errors import ConfigError
 
 _DIGEST_CHARACTERS = 64
+_MOST_CHARACTERS = 2_000
 
 
 def verify(
@@ -38,6 +39,7 @@ def verify(
     \b
     gate verify releases/current --key release.key.pub
     """  # noqa: D301 - \b is typer's mark of lines that are not to be filled
+    from gate.presentation import one_line, printable
     from gate.releasing import verification
 
     if policy is not None and not _is_digest(policy):
@@ -48,10 +50,13 @@ def verify(
         faults = verification.verify(folder, key=key, policy=policy, today=datetime.now(UTC).date())
         told = "" if faults else verification.description(folder, key=key)
     except OSError as error:
-        raise ConfigError(f"cannot read {folder}: {error}") from error
+        raise ConfigError(
+            f"cannot read {error.filename or folder}: {error.strerror or error}",
+            hint="nothing was verified: every file has to be readable",
+        ) from error
     if faults:
-        sys.stdout.write("".join(f"fault: {fault}\n" for fault in faults))
-        sys.stdout.write(f"not verified: {folder}\n")
+        told = "".join(f"fault: {one_line(fault, _MOST_CHARACTERS)}\n" for fault in faults)
+        sys.stdout.write(f"{told}not verified: {printable(str(folder))}\n")
         raise typer.Exit(1)
     sys.stdout.write(f"{told}\n")
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from gate.collecting.outline import Outline
+from gate.errors import RecordError
 from gate.evaluation_records import Score
 from gate.judging.judge import judge
 from gate.judging.looks import planned_looks
@@ -14,6 +15,7 @@ from gate.records import Record
 from gate.released_records import RELEASED, arm_name, renamed
 from gate.releasing.release import RECORD_FILE
 from gate.reporting.report_files import read_record
+from gate.signoff import chain_faults
 from gate.terms import ResolvedCheck
 
 
@@ -21,10 +23,13 @@ def read_baseline(path: Path) -> Record:
     """The record of an earlier run: its file, its run's directory, or a published release.
 
     Raises:
-        RecordError: there is none, or it cannot be read.
+        RecordError: there is none, it cannot be read, or was edited after it was signed.
     """
     published = path / RECORD_FILE
-    return read_record(published if published.is_file() else path)
+    record = read_record(published if published.is_file() else path)
+    for fault in chain_faults(record):
+        raise RecordError(f"{path}: {fault}", hint="compare with a record that was not edited")
+    return record
 
 
 def regression_checks(outline: Outline, release: str) -> tuple[ResolvedCheck, ...]:

@@ -41,7 +41,7 @@ class WrittenVariant(Written):
 class WrittenServing(Written):
     """The `serving` of gate.yaml."""
 
-    adapters_on_base: int | None = Field(default=None, ge=1)
+    variants: int | None = Field(default=None, ge=1)
     requests_per_second: float | None = Field(default=None, gt=0)
     still_iterating: bool = False
     further_training: bool = False

@@ -1,14 +1,13 @@
 """Publishes into a directory: a folder for each release, and a link `current` switched last."""
 
-import json
 import os
 import shutil
 from pathlib import Path
 
-from gate.errors import PublishError, RecordError
-from gate.presentation import anchor
-from gate.releasing.manifest import read_manifest
-from gate.releasing.release import ENVELOPE_FILE, Published, Release
+from gate.errors import PublishError
+from gate.presentation import anchor, count
+from gate.releasing.manifest import manifest_faults
+from gate.releasing.release import ENVELOPE_FILE, MANIFEST_FILE, Published, Release
 from gate.releasing.targets import (
     WORK_FOLDER,
     check_target,
@@ -26,19 +25,13 @@ _FILE_MODE = 0o644
 
 
 def workplace(to: str) -> Path:
-    """The folder in which a promotion to this directory works, on the same disk; it is made.
+    """The folder in which a promotion to this directory works, on the same disk.
 
     Raises:
-        ConfigError: the directory has something else in it than releases.
-        PublishError: it cannot be written.
+        ConfigError: the directory has something else in it than releases, or lies where none may.
     """
-    target = Path(to)
-    check_target(target)
-    try:
-        (target / WORK_FOLDER).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise writing_error(target, error) from error
-    return target / WORK_FOLDER
+    check_target(Path(to))
+    return Path(to) / WORK_FOLDER
 
 
 def publish(release: Release, to: str) -> Published:
@@ -52,14 +45,16 @@ def publish(release: Release, to: str) -> Published:
         to: the directory, which is made where it is not there.
 
     Raises:
-        ConfigError: the directory has something else in it than releases.
-        PublishError: another release of this name is there, or the directory cannot be written.
+        ConfigError: the directory has something else in it than releases, or lies where none may.
+        PublishError: something else of this name is there, or this very release is, and damaged;
+            or the directory cannot be written.
     """
     target, name = Path(to), anchor(release.name, release.variant)
-    workplace(to)
+    work = workplace(to)
     try:
+        work.mkdir(parents=True, exist_ok=True)
         if name in releases(target):
-            _require_same(release, target / name)
+            _require_same(release.folder, target / name)
         else:
             _place(release.folder, target / name)
     except OSError as error:
@@ -84,7 +79,16 @@ def _switched(target: Path, name: str) -> str | None:
 
 
 def _place(folder: Path, place: Path) -> None:
-    """Bring a folder under a name by one rename, after the disk has all of its bytes."""
+    """Bring a folder under a name by one rename, after the disk has all of its bytes.
+
+    Raises:
+        PublishError: the name is taken, by what is no release.
+    """
+    if os.path.lexists(place):
+        raise PublishError(
+            f"{place} is there already, and is no release",
+            hint="find out what it is and move it away, then promote again",
+        )
     incoming = place.parent / WORK_FOLDER / "incoming"
     shutil.rmtree(incoming, ignore_errors=True)
     try:
@@ -111,27 +115,31 @@ def _bring(file: Path, out: Path) -> None:
     flush(out)
 
 
-def _require_same(release: Release, there: Path) -> None:
-    """A release of this name that has the same files and is signed by the same keys.
+def _require_same(staged: Path, there: Path) -> None:
+    """A release that is in its place: whole, of the same files, and under the same signature.
 
     Raises:
         PublishError: otherwise.
     """
-    try:
-        is_same = read_manifest(release.folder) == read_manifest(there)
-    except RecordError as error:
-        raise PublishError(f"{there} is damaged: {error.problem}") from error
-    if not is_same or _keys(release.folder) != _keys(there):
+    if faults := manifest_faults(there):
+        more = f", and {count(len(faults) - 1, 'more fault')}" if len(faults) > 1 else ""
+        raise PublishError(
+            f"{there} is damaged: {faults[0]}{more}",
+            hint="gate verify names every fault; move the folder away, then promote again",
+        )
+    if _seal(staged) != _seal(there):
         raise PublishError(
             f"{there} is there already, with another content or signature",
             hint="a release is never replaced: give this one a name of its own in gate.yaml",
         )
 
 
-def _keys(folder: Path) -> tuple[str, ...]:
-    """The ids of the keys that signed a release; none where it is not signed."""
-    file = folder / ENVELOPE_FILE
-    if not file.is_file():
-        return ()
-    signatures = json.loads(file.read_text(encoding="utf-8")).get("signatures", ())
-    return tuple(str(one.get("keyid", "")) for one in signatures)
+def _seal(folder: Path) -> tuple[bytes, bytes]:
+    """The manifest, which stands for all files, and the signed statement; empty without one.
+
+    A key signs the same twice, so the bytes of the statement are enough to compare.
+    """
+    envelope = folder / ENVELOPE_FILE
+    return (
+        folder / MANIFEST_FILE
+    ).read_bytes(), envelope.read_bytes() if envelope.is_file() else b""

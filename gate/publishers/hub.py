@@ -90,6 +90,15 @@ def publish(release: Release, to: str, *, branch: str = "main", private: bool = 
     return Published(place, before=_before(repository, state))
 
 
+def check(to: str) -> None:
+    """Refuse what is not the id of a repository, before anything is read.
+
+    Raises:
+        ConfigError: otherwise.
+    """
+    _repository_id(to)
+
+
 def _repository_id(to: str) -> str:
     """The id in a target.
 

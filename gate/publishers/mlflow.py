@@ -90,6 +90,15 @@ def publish(
     )
 
 
+def check(to: str) -> None:
+    """Refuse what names no server or no model, before anything is read.
+
+    Raises:
+        ConfigError: so it is, or MLflow is not installed.
+    """
+    _client(_target(to))
+
+
 def _target(to: str) -> _Target:
     """The server and the model that a target names.
 

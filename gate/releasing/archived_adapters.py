@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from gate.digest import digest_file
+from gate.releasing.manifest import Manifest
+from gate.releasing.release import ADAPTERS_FOLDER
 from gate.releasing.tree import path_fault, shown
 from gate.terms import Source
 
@@ -46,6 +48,27 @@ def archive(source: Source, folder: Path, out: Path) -> None:
         target = out / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, target)
+
+
+def archive_faults(adapters: Mapping[str, Source], manifest: Manifest) -> Iterator[str]:
+    """How archived adapters are not those that were merged, where their files are known.
+
+    Of an adapter from the hub the commit alone is known. An adapter's readme may lie beside it.
+
+    Args:
+        adapters: {name: where it came from} of a record.
+        manifest: of the release, which has no files of an adapter that is not behind it.
+    """
+    for name, source in adapters.items():
+        prefix = f"{ADAPTERS_FOLDER}/{name}/"
+        archived = {
+            path.removeprefix(prefix): entry.sha256
+            for path, entry in manifest.evidence.items()
+            if path.startswith(prefix)
+        }
+        for path, digest in source.manifest.items() if archived else ():
+            if archived.get(path) != digest:
+                yield f"{shown(prefix + path)} is not the adapter's that was merged"
 
 
 def _files(source: Source, folder: Path) -> Mapping[str, Path]:

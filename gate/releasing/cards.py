@@ -145,7 +145,7 @@ def _facts(record: Record, variant: Variant, artifact: Artifact) -> str:
             for name in variant.adapters
         ),
         f"training run: {record.candidate.training_run or 'not given'}",
-        f"merge: {variant.merge}",
+        f"merge: {variant.merge}{_merge_time(record, variant)}",
         f"quantization: {variant.quantize or 'none'}",
         f"made {moment(artifact.made_at)}, the last step in {duration(artifact.seconds)}",
         f"{count(report.parameters, 'weight')}, {bits(report.bits_per_weight)} bits per weight, "
@@ -154,6 +154,16 @@ def _facts(record: Record, variant: Variant, artifact: Artifact) -> str:
         f"{moment(record.provenance.created_at)}",
     ]
     return bullets(lines, _MOST_ROWS, more="more line")
+
+
+def _merge_time(record: Record, variant: Variant) -> str:
+    """When the merge behind a quantized variant was made, where the run kept it as a variant."""
+    if variant.quantize is None:
+        return ""  # what was made is the merge itself
+    line = _line(record, variant)
+    merges = (one.name for one in record.variants if one.name in line and one.quantize is None)
+    made = next((one for name in merges if (one := artifact_of(record, name))), None)
+    return f", made {moment(made.made_at)} in {duration(made.seconds)}" if made else ""
 
 
 def _identity(commit: str | None, digest: str) -> str:
@@ -217,8 +227,13 @@ def _checks(record: Record, variant: Variant) -> str:
 
 
 def _warnings(record: Record, variant: Variant) -> tuple[str, ...]:
+    """What the checks warn of, and the run's notes but those on variants it does not come from."""
     found = next(one for one in record.verdicts if one.variant == variant.name)
-    return (*warnings_of(found), *record.warnings)
+    line = _line(record, variant)
+    others = {one.name for one in record.variants} - line - {one.name for one in record.tasks}
+    foreign = tuple(f"{of}{name}: " for name in others for of in ("", "merge ", "quantize "))
+    noted = (one for one in record.warnings if not one.startswith(foreign))
+    return (*warnings_of(found), *noted)
 
 
 def _verifying(artifact: Artifact) -> str:

@@ -5,7 +5,6 @@ from datetime import date
 from pathlib import Path
 
 from gate.digest import digest_file, digest_manifest
-from gate.judging.bounds import bounds_of
 from gate.presentation import one_line
 from gate.records import Artifact, Record
 from gate.releasing.archived_adapters import adapter_faults
@@ -13,7 +12,6 @@ from gate.releasing.manifest import is_evidence_path
 from gate.releasing.standing import standing_faults
 from gate.releasing.tree import Tree, path_fault, read_tree, shown
 from gate.reporting.views import artifact_of
-from gate.result_records import CheckResult, labels_of
 
 _MOST_CHARACTERS = 300
 _SHOWN_DIGITS = 16
@@ -39,8 +37,7 @@ def refusals(
         adapters: {name: folder} of the adapters behind the variant, which travel with it.
         today: the day, in UTC, on which sign-offs have to be in force.
     """
-    reasons = (*standing_faults(record, variant, today=today), *_false_passes(record))
-    if reasons:
+    if reasons := standing_faults(record, variant, today=today):
         return reasons
     judged = artifact_of(record, variant)
     if judged is None:
@@ -49,21 +46,6 @@ def refusals(
         *_artifact_refusals(judged, artifact),
         *_adapter_refusals(record, variant, adapters),
     )
-
-
-def _false_passes(record: Record) -> Iterator[str]:
-    """Checks that are said to have passed, and whose own numbers say that they did not."""
-    for label, result in zip(labels_of(record.results), record.results, strict=True):
-        if result.outcome == "pass" and not _is_kept(result):
-            yield (
-                f"the record was edited: check {one_line(label, _MOST_CHARACTERS)} is said to "
-                "have passed, and its interval does not lie within its bound"
-            )
-
-
-def _is_kept(result: CheckResult) -> bool:
-    estimate = result.estimate
-    return estimate is not None and all(one.is_kept for one in bounds_of(result.check, estimate))
 
 
 def _artifact_refusals(judged: Artifact, folder: Path) -> Iterator[str]:

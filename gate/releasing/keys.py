@@ -89,7 +89,7 @@ def write_key_pair(out: Path, *, key_type: KeyType) -> KeyPair:
     Neither file is ever overwritten, and neither is left without the other.
 
     Raises:
-        ConfigError: one of the files is there already.
+        ConfigError: one of the files is there already, or `out` names none.
         StageError: the files cannot be written.
     """
     from cryptography.hazmat.primitives import serialization as forms
@@ -104,6 +104,8 @@ def write_key_pair(out: Path, *, key_type: KeyType) -> KeyPair:
     public = key.public_key().public_bytes(
         forms.Encoding.PEM, forms.PublicFormat.SubjectPublicKeyInfo
     )
+    if not out.name:
+        raise ConfigError(f"{out} is no name of a file", hint="give one, such as release.key")
     public_file = out.with_name(f"{out.name}.pub")
     _write_new(out, private, mode=0o600)
     try:
@@ -201,7 +203,7 @@ def _require_type(file: Path, key: Any, known: tuple[type, ...]) -> None:
 
 
 def _write_new(file: Path, content: bytes, *, mode: int) -> None:
-    """Write a file that is not there yet, on disk when this returns.
+    """Write a file that is not there yet, on disk when this returns; half of one does not stay.
 
     Raises:
         ConfigError: it is there.
@@ -209,13 +211,26 @@ def _write_new(file: Path, content: bytes, *, mode: int) -> None:
     """
     try:
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
     except FileExistsError as error:
         raise ConfigError(
             f"{file} is there already", hint="no key is overwritten: choose another name"
         ) from error
     except OSError as error:
-        raise StageError(f"cannot write {file}: {error.strerror or error}") from error
+        raise _unwritten(file, error) from error
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+    except BaseException as error:
+        file.unlink()
+        if isinstance(error, OSError):
+            raise _unwritten(file, error) from error
+        raise
+
+
+def _unwritten(file: Path, error: OSError) -> StageError:
+    return StageError(
+        f"cannot write {file}: {error.strerror or error}",
+        hint="give a name in a folder that is there and has room, such as release.key",
+    )

@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError
 from gate.digest import digest_file, digest_manifest
 from gate.errors import RecordError, SourceError
 from gate.presentation import count
+from gate.releasing.leftovers import added_faults
 from gate.releasing.release import ENVELOPE_FILE, EVIDENCE_FOLDER, MANIFEST_FILE
 from gate.releasing.tree import path_fault, read_tree, shown
 from gate.storing import write_durably
@@ -135,7 +136,7 @@ def _faults(folder: Path, listed: Mapping[str, FileEntry]) -> Iterator[str]:
     tree = read_tree(folder)
     found = set(tree.files).difference(_OUTSIDE)
     yield from tree.faults
-    yield from (f"{shown(path)} was added" for path in sorted(found.difference(listed)))
+    yield from added_faults(found.difference(listed))
     for path in sorted(listed.keys() - tree.refused.keys()):
         if path not in found:
             yield f"{shown(path)} is missing"

@@ -1,5 +1,6 @@
 """Promoting a variant: examined, put together, published; refused with the reasons otherwise."""
 
+import errno
 import os
 import re
 import shutil
@@ -24,9 +25,10 @@ from gate.reporting.views import artifact_of
 from gate.storing import cache_folder
 
 _FORMS: Mapping[str, str] = MappingProxyType({"hf://": "hub", "mlflow:": "mlflow"})
-_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://")
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _TARGETS = "a directory, hf://org/name, mlflow:URI#model, or --publisher NAME"
 _STAGED = "staged-"
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NOTHING: Mapping[str, Path] = MappingProxyType({})
 
 
@@ -74,13 +76,15 @@ def promote(
         RecordError: the record cannot be read.
         PublishError: the target is taken, full, or not reachable; nothing is half-published.
     """
+    read = read_record(record)
     file = record / RECORD_FILE if record.is_dir() else record
-    read = read_record(file)
     signer = None if key is None else read_private_key(key)
     publishing = extensions.find("publishers", publisher or publisher_of(to))
     chosen = _chosen(read, variant)
     place = artifact or _artifact_place(read, chosen, beside=file.parent)
     places = _adapter_places(read, adapters)
+    work = _place_of_work(publishing, to)
+    _require_apart(place, work, to)
     reasons = refusals(read, chosen, artifact=place, adapters=places, today=today)
     if reasons:
         return Promotion(chosen, reasons)
@@ -91,7 +95,7 @@ def promote(
         )
 
     doing = f"promoting {read.release}-{chosen}"
-    with _workplace(publishing, to, doing) as folder:
+    with _workplace(work, to, doing) as folder:
         release = _staged(put_together, folder)
         published = publishing.function(release, to)
     return Promotion(chosen, (), release, published)
@@ -158,17 +162,43 @@ def _adapter_places(record: Record, given: Mapping[str, Path]) -> dict[str, Path
     return {name: Path(one.path) for name, one in record.adapters.items()} | dict(given)
 
 
-@contextmanager
-def _workplace(publishing: extensions.Extension, to: str, doing: str) -> Iterator[Path]:
-    """Where to make a folder for a release, while nobody else publishes to the target.
+def _place_of_work(publishing: extensions.Extension, to: str) -> Path:
+    """The folder in which promotions to a target work, which need not be there yet.
 
-    A publisher that has a disk of its own says where, by a function `workplace`.
+    A publisher that has a disk of its own says where, by a function `workplace`; one that can
+    tell from `to` alone that nothing can be published there says so by a function `check`. So a
+    mistake in it is told before gigabytes are read.
+
+    Raises:
+        ConfigError: the target is none.
+    """
+    check, own = (getattr(publishing.module, name, None) for name in ("check", "workplace"))
+    if check is not None:
+        check(to)
+    place: Path = own(to) if own else cache_folder() / "promotions" / digest_json(to)
+    return place
+
+
+def _require_apart(artifact: Path, work: Path, to: str) -> None:
+    """A folder to work in that is not among the files that are to be published.
+
+    Raises:
+        ConfigError: it is.
+    """
+    if work.resolve().is_relative_to(artifact.resolve()):
+        raise ConfigError(
+            f"--to {to} lies inside {artifact}, which is what would be published",
+            hint="give a directory outside it",
+        )
+
+
+@contextmanager
+def _workplace(work: Path, to: str, doing: str) -> Iterator[Path]:
+    """A folder for a release, yet to be made, while nobody else publishes to the target.
 
     Raises:
         PublishError: somebody else is at it, or there is nowhere to work.
     """
-    own = getattr(publishing.module, "workplace", None)
-    work = own(to) if own else cache_folder() / "promotions" / digest_json(to)
     with taking_turns(work, target=to, doing=doing):
         for left in work.glob(f"{_STAGED}*"):
             shutil.rmtree(left, ignore_errors=True)
@@ -189,6 +219,12 @@ def _staged(put_together: Callable[[Path], Release], folder: Path) -> Release:
         folder.mkdir()
         return put_together(folder)
     except OSError as error:
+        if error.errno in _NO_ROOM:  # the error names the file that was read, whose disk has room
+            raise PublishError(
+                f"no room to put the release together in {folder.parent}: {error.strerror}",
+                hint="nothing was published: make room there, then promote again; "
+                "XDG_CACHE_HOME says where it is done for a registry",
+            ) from error
         where = f"{error.filename}: " if error.filename else ""
         raise PublishError(
             f"the release cannot be put together: {where}{error.strerror or error}",

@@ -47,7 +47,8 @@ def roll_back(target: Path, *, to: str | None = None) -> Rollback:
                 switch(target, release, by="rollback")
         except OSError as error:
             raise PublishError(
-                f"{target}: current is still {before or 'nothing'}: {error.strerror or error}"
+                f"{target}: current is still {before or 'nothing'}: {error.strerror or error}",
+                hint="mend that, then roll back again",
             ) from error
     return Rollback(release, before, faults)
 

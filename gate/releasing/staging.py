@@ -2,13 +2,13 @@
 
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from gate.errors import PublishError
 from gate.records import Record
-from gate.releasing.archived_adapters import archive
+from gate.releasing.archived_adapters import archive, archive_faults
 from gate.releasing.cards import model_card
 from gate.releasing.keys import PrivateKey
 from gate.releasing.manifest import Manifest, write_manifest
@@ -67,9 +67,9 @@ def stage(
     _write_record(record, record_file, folder / RECORD_FILE)
     for name in shipped.adapters:
         archive(record.adapters[name], adapters[name], folder / ADAPTERS_FOLDER / name)
-    _write_texts(record, variant, folder, has_card=CARD_FILE in files)
+    _write_texts(record, variant, folder, has_card=_has_card(files))
     manifest = write_manifest(folder, files)
-    _require_unchanged(manifest, judged.digest, artifact)
+    _require_unchanged(record, manifest, judged.digest, artifact)
     if key is not None:
         sign_release(folder, record, manifest, variant=variant, key=key)
     return Release(
@@ -80,6 +80,11 @@ def stage(
         digest=judged.digest,
         tags=tags_of(record, shipped, judged),
     )
+
+
+def _has_card(files: Collection[str]) -> bool:
+    """Whether an artifact brings a card, by a name that some disks hold for the same as ours."""
+    return CARD_FILE.casefold() in {path.casefold() for path in files}
 
 
 def _copy_tree(source: Path, out: Path) -> tuple[str, ...]:
@@ -130,7 +135,17 @@ def _licence(base: Path) -> dict[str, str]:
     return {}
 
 
-def _require_unchanged(manifest: Manifest, judged: str, artifact: Path) -> None:
+def _require_unchanged(record: Record, manifest: Manifest, judged: str, artifact: Path) -> None:
+    """An artifact and adapters that are in the release as they were examined.
+
+    Raises:
+        PublishError: otherwise.
+    """
+    if fault := next(archive_faults(record.adapters, manifest), None):
+        raise PublishError(
+            f"an adapter was changed while it was copied: {fault}",
+            hint="find out what writes there, then promote it again",
+        )
     if manifest.artifact_digest != judged:
         raise PublishError(
             f"{artifact} was changed while it was copied: what was copied is not what was judged",

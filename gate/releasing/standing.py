@@ -5,12 +5,13 @@ from datetime import date
 
 from gate.descent import lineage_of
 from gate.errors import ConfigError
+from gate.judging.bounds import bounds_of
 from gate.judging.judge import verdict_of
 from gate.presentation import one_line
 from gate.records import Record
 from gate.released_records import RELEASED
 from gate.reporting.signoff_views import waivers_beside
-from gate.result_records import VariantVerdict
+from gate.result_records import CheckResult, VariantVerdict, labels_of
 from gate.signoff import chain_faults, in_force
 from gate.signoff_records import SignOff
 
@@ -20,9 +21,10 @@ _SHOWN_CHARACTERS = 300
 def standing_faults(record: Record, variant: str, *, today: date) -> tuple[str, ...]:
     """Why a record does not let a variant go out: a sentence each, empty where it does.
 
-    The verdict has to be `promote`, and to be what the record's own checks and audits give. Of
-    each person the last approval or rejection counts; a waiver or an approval that has ended
-    counts against the release unless another one holds.
+    The verdict has to be `promote`, and to be what the record's own checks and audits give; a
+    check that passed has to have its interval within its bound. Of each person the last approval
+    or rejection counts; a waiver or an approval that has ended counts against the release unless
+    another one holds.
 
     Args:
         record: as it was read.
@@ -31,6 +33,7 @@ def standing_faults(record: Record, variant: str, *, today: date) -> tuple[str, 
     """
     return (
         *_verdict_faults(record, variant),
+        *_false_passes(record),
         *chain_faults(record),
         *_rejections(record.signoff, today),
         *_ended_waivers(record, variant, today),
@@ -93,6 +96,21 @@ def _unjudged(record: Record) -> Iterator[str]:
                 f"the record was edited: no result of the check {check.of} against "
                 f"{check.against}, {check.compare} {check.bound_text}"
             )
+
+
+def _false_passes(record: Record) -> Iterator[str]:
+    """Checks that are said to have passed, and whose own numbers say that they did not."""
+    for label, result in zip(labels_of(record.results), record.results, strict=True):
+        if result.outcome == "pass" and not _is_kept(result):
+            yield (
+                f"the record was edited: check {one_line(label, _SHOWN_CHARACTERS)} is said to "
+                "have passed, and its interval does not lie within its bound"
+            )
+
+
+def _is_kept(result: CheckResult) -> bool:
+    estimate = result.estimate
+    return estimate is not None and all(one.is_kept for one in bounds_of(result.check, estimate))
 
 
 def _rejections(signoff: tuple[SignOff, ...], today: date) -> Iterator[str]:

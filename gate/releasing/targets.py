@@ -11,6 +11,7 @@ from pydantic import AwareDatetime, ValidationError
 from gate.errors import ConfigError, PublishError
 from gate.presentation import one_line
 from gate.releasing.release import MANIFEST_FILE
+from gate.store import Store
 from gate.terms import Noun
 
 CURRENT = "current"
@@ -42,9 +43,13 @@ class Switch(Noun):
 def check_target(target: Path) -> None:
     """Refuse a directory in which anything but releases lies, or whose `current` is no link.
 
+    One inside a gate's store is refused too, which a run or a prune clears, and one inside a
+    release, which would not be whole any more.
+
     Raises:
         ConfigError: otherwise. What is not there yet is fine.
     """
+    _require_outside(target)
     if not target.exists():
         return
     if not target.is_dir():
@@ -143,6 +148,33 @@ def writing_error(target: Path, error: OSError) -> PublishError:
         f"{target} cannot be written: {why}",
         hint="nothing was published under a release's name: mend that, then promote again",
     )
+
+
+def _require_outside(target: Path) -> None:
+    """A directory that is in no folder whose content is the gate's own.
+
+    Raises:
+        ConfigError: otherwise.
+    """
+    place = target.resolve()
+    for one in (place, *place.parents):
+        kind = "release" if _is_release(one) else "store" if _is_store(one) else None
+        if kind is not None:
+            where = "is" if one == place else "lies inside"
+            raise ConfigError(
+                f"{target} {where} the {kind} {one}",
+                hint="nothing may be added there: give a directory of its own, outside it",
+            )
+        if one.name == WORK_FOLDER:
+            raise ConfigError(
+                f"{target} is where promotions to {one.parent} work",
+                hint=f"give {one.parent}, or a directory of its own",
+            )
+
+
+def _is_store(folder: Path) -> bool:
+    """Whether a gate keeps finished stages there; every run locks its store before it writes."""
+    return (folder / "lock").is_file() and any(Store(folder).finished())
 
 
 def _is_release(entry: Path) -> bool:

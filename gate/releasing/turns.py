@@ -44,7 +44,10 @@ def taking_turns(folder: Path, *, target: str, doing: str) -> Iterator[None]:
         ) from error
     except OSError as error:
         lock.release()
-        raise PublishError(f"{folder} cannot be written: {error.strerror or error}") from error
+        raise PublishError(
+            f"{folder} cannot be written: {error.strerror or error}",
+            hint="nothing was changed: mend that, then try again",
+        ) from error
     try:
         yield
     finally:

@@ -7,13 +7,13 @@ from pathlib import Path
 from gate.errors import ConfigError, RecordError
 from gate.presentation import count, one_line, printable, size
 from gate.records import Record
+from gate.releasing.archived_adapters import archive_faults
 from gate.releasing.claims import envelope_of, read_claims, signature_faults
 from gate.releasing.envelope import Envelope
 from gate.releasing.keys import read_public_key
 from gate.releasing.manifest import Manifest, manifest_faults, read_manifest
-from gate.releasing.release import ADAPTERS_FOLDER, RECORD_FILE
+from gate.releasing.release import RECORD_FILE
 from gate.releasing.standing import standing_faults, verdict_on
-from gate.releasing.tree import shown
 from gate.reporting.report_files import read_record
 from gate.reporting.signoff_views import signoff_lines
 
@@ -87,7 +87,7 @@ def description(folder: Path, *, key: Path | None) -> str:
             f"verified: {one_line(named, 2 * _SHOWN_CHARACTERS)}, "
             f"{count(len(manifest.files), 'file')}, {size(size_bytes)}",
             f"content id: {manifest.artifact_digest}",
-            f"policy: {policy}",
+            f"policy: {one_line(policy, _SHOWN_CHARACTERS)}",
             *map(printable, signoff_lines(record)),
             f"signature: {_signature(envelope_of(folder), key)}",
         )
@@ -148,7 +148,7 @@ def _record_faults(
         )
     if variant is not None:
         yield from standing_faults(record, variant, today=today)
-    yield from _adapter_faults(record, manifest)
+    yield from archive_faults(record.adapters, manifest)
 
 
 def _policy_faults(record: Record, policy: str | None) -> Iterator[str]:
@@ -157,21 +157,5 @@ def _policy_faults(record: Record, policy: str | None) -> Iterator[str]:
     if record.policy is None:
         yield f"{RECORD_FILE} does not tell by which policy it was judged"
     elif record.policy.digest != policy:
-        yield f"judged by the policy {record.policy.digest}, not by {policy}"
-
-
-def _adapter_faults(record: Record, manifest: Manifest) -> Iterator[str]:
-    """How archived adapters are not those that were merged, where the record knows their files.
-
-    Of an adapter from the hub it knows the commit alone. An adapter's readme may lie beside it.
-    """
-    for name, source in record.adapters.items():
-        prefix = f"{ADAPTERS_FOLDER}/{name}/"
-        archived = {
-            path.removeprefix(prefix): entry.sha256
-            for path, entry in manifest.evidence.items()
-            if path.startswith(prefix)
-        }
-        for path, digest in source.manifest.items() if archived else ():
-            if archived.get(path) != digest:
-                yield f"{shown(prefix + path)} is not the adapter's that was merged"
+        judged = one_line(record.policy.digest, _SHOWN_CHARACTERS)
+        yield f"judged by the policy {judged}, not by {policy}"

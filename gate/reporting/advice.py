@@ -109,10 +109,10 @@ def advice_on(ground: Ground) -> tuple[str, ...]:
 
 def _several_adapters(ground: Ground) -> Iterator[str]:
     """One base with many adapters against as many models, unless those are known to be less."""
-    number = ground.declared.adapters_on_base or 1
+    number = ground.declared.variants or 1
     if number < _SEVERAL:
         return
-    said = f"{count(number)} adapters are served over this base (serving.adapters_on_base)"
+    said = f"{count(number)} adapters are served over this base (serving.variants)"
     way = "keep them apart, in an engine that holds several at once"
     smallest, apart = _smallest(ground), _unmerged(ground)
     if smallest is None or apart is None:

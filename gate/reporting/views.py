@@ -1,7 +1,7 @@
 """What reports look up in a record: scores, artifacts, documents, what changed between two arms."""
 
 from collections.abc import Iterable
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from gate.aggregates import value_of
 from gate.audit_records import ArtifactAudit, Audit
@@ -20,7 +20,7 @@ from gate.presentation import (
     rule_text,
 )
 from gate.records import Artifact, Record
-from gate.result_records import LISTING_ORDER, CheckResult, NoiseFloor
+from gate.result_records import LISTING_ORDER, CheckResult, NoiseFloor, Outcome
 from gate.terms import Variant
 
 WAS_NOT_THERE, TAKEN_AWAY = "was not there", "taken away"
@@ -78,14 +78,15 @@ class WeightsView(NamedTuple):
 
     Attributes:
         label: the stage: 'audit merge merged'.
-        state: pass where it is proven, fail where it is not, error where it could not be done.
+        state: pass where it is proven, fail where it is not, error where it could not be done,
+            inconclusive where it was not begun.
         sentence: what was found, in one sentence.
         faults: each fault.
         worst: tensors with the least of the change kept, or the largest error, worst first.
     """
 
     label: str
-    state: Literal["pass", "fail", "error"]
+    state: Outcome
     sentence: str
     faults: tuple[str, ...]
     worst: tuple[str, ...]
@@ -98,6 +99,8 @@ def weights_views(record: Record) -> tuple[WeightsView, ...]:
 
 def _weights_view(one: ArtifactAudit) -> WeightsView:
     audit = one.audit
+    if audit is None and one.is_skipped:
+        return WeightsView(one.label, "inconclusive", f"not done: {one.error}", (), ())
     if audit is None:
         return WeightsView(one.label, "error", f"could not be done: {one.error}", (), ())
     if audit.faults:

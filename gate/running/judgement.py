@@ -9,6 +9,7 @@ from gate.configuring.config import GateConfig
 from gate.distribution_records import Distribution
 from gate.errors import ConfigError
 from gate.evaluation_records import Corpus, Evaluation, Score
+from gate.jobs import NotRun
 from gate.judging.duplicates import (
     find_duplicates,
     noise_without_duplicates,
@@ -220,6 +221,7 @@ def _audits(plan: Plan, store: Store, failures: Mapping[str, str]) -> Iterator[A
             variants=one.variants,
             audit=found,
             error=None if found else failures.get(one.key, "it was not run"),
+            is_skipped=found is None and isinstance(failures.get(one.key), NotRun),
         )
 
 

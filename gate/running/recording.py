@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from gate.configuring.config import GateConfig
+from gate.jobs import NotRun
 from gate.judging.duplicates import duplicate_warnings
 from gate.judging.judge import verdict_of_run
 from gate.judging.noise import Noise, noise_floor
@@ -35,6 +36,7 @@ def make_record(
     failures: Mapping[str, str],
     released: PastRun | None = None,
     compared: Released | None = None,
+    budget_seconds: float | None = None,
 ) -> Record:
     """The record of a run whose stages are in the store or among the failures.
 
@@ -47,6 +49,7 @@ def make_record(
         failures: {stage key: why it failed}.
         released: the last release, with whose policy this run's is compared.
         compared: the release with whose scores checks compare.
+        budget_seconds: the time that the stages were given; None for all they take.
     """
     plan = todo.plan
     verdicts = judgement.verdicts
@@ -79,7 +82,7 @@ def make_record(
             {name for planned in plan.stages for name in planned.stage.packages},
             root=config.path.parent,
         ),
-        run=_run_command(config, store),
+        run=_run_command(config, store, budget_seconds),
         warnings=(
             *todo.notes,
             *notes_of_release(config, compared),
@@ -91,7 +94,7 @@ def make_record(
     )
 
 
-def _run_command(config: GateConfig, store: Store) -> RunCommand:
+def _run_command(config: GateConfig, store: Store, budget_seconds: float | None) -> RunCommand:
     root = repository(config.path.parent)
 
     def told(path: Path) -> str:
@@ -105,6 +108,7 @@ def _run_command(config: GateConfig, store: Store) -> RunCommand:
         store=told(store.root),
         allow_pickle=config.allow_pickle,
         trust_remote_code=config.trust_remote_code,
+        budget_seconds=budget_seconds,
     )
 
 
@@ -168,7 +172,7 @@ def _stage_records(todo: Todo, store: Store, failures: Mapping[str, str]) -> Ite
     cached = {planned.stage.key for planned in todo.cached}
     for planned in todo.plan.stages:
         stage = planned.stage
-        finished = store.find(stage)
+        finished, why = store.find(stage), failures.get(stage.key)
         yield StageRecord(
             key=stage.key,
             kind=stage.kind,
@@ -178,5 +182,6 @@ def _stage_records(todo: Todo, store: Store, failures: Mapping[str, str]) -> Ite
             peak_memory_bytes=finished.cost.peak_memory_bytes if finished else None,
             packages=stage.packages,
             interpreter=finished.cost.interpreter if finished else None,
-            error=failures.get(stage.key),
+            error=None if isinstance(why, NotRun) else why,
+            skipped=str(why) if isinstance(why, NotRun) else None,
         )

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -143,9 +143,14 @@ def _kind(config: Mapping[str, Any], extras: list[str]) -> str:
     if peft_type != "LORA":
         return peft_type
     targets = config.get("target_modules") or config.get("target_parameters") or ()
-    on = targets if isinstance(targets, str) else ", ".join(sorted(map(str, targets)))
+    on = targets if isinstance(targets, str) else ", ".join(_modules(targets))
     told = f"LoRA of rank {config.get('r', 8)} on {on or 'what its file names'}"
     return f"{told}, with {', '.join(extras)}" if extras else told
+
+
+def _modules(targets: Iterable[Any]) -> list[str]:
+    """The kinds of module that are trained, each once, though their paths may name every layer."""
+    return sorted({str(one).rpartition(".")[2] for one in targets})
 
 
 def _sign_of_qlora(path: Path, config: Mapping[str, Any]) -> str | None:

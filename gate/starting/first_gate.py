@@ -210,11 +210,12 @@ def _files(
 
 def _from(folder: Path, given: str, root: Path) -> str:
     """A source as gate.yaml names it: relative where both lie below `root`, which may be moved."""
-    path = (root / Path(given).expanduser()).absolute()
+    path = root / Path(given).expanduser()
     if not path.is_dir():
         return given  # a hub id
-    if path.is_relative_to(root) and folder.absolute().is_relative_to(root):
-        return Path(os.path.relpath(path, folder.absolute())).as_posix()
+    path, top, here = Path(os.path.abspath(path)), root.resolve(), folder.resolve()
+    if path.is_relative_to(top) and here.is_relative_to(top):
+        return Path(os.path.relpath(path, here)).as_posix()
     return str(path)
 
 

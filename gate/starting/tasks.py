@@ -22,6 +22,9 @@ PERPLEXITY_MARGIN = 0.02
 CONFIDENCE = 0.95
 SMOKE_LIMIT = 100
 LIMIT = 400
+NOT_TEXT = re.compile(r"true|false|null|yes|no|on|off|y|n", re.IGNORECASE)
+"""What some readers of YAML take for something else than a text."""
+
 _SEED = 1234
 _FEWEST_TO_SPARE = 200
 _CALIBRATION_SHARE = 5
@@ -127,8 +130,13 @@ def own_task(
 
 
 def task_name(file: Path, taken: Sequence[str]) -> str:
-    """A name for a task, from its file's; numbered where another has it."""
+    """A name for a task, from its file's; numbered where another has it.
+
+    A name that YAML would read as a number or a truth value gets a word before it.
+    """
     plain = re.sub(r"[^A-Za-z0-9_]+", "_", file.stem).strip("_").lower() or "task"
+    if plain[0].isdecimal() or NOT_TEXT.fullmatch(plain):
+        plain = f"task_{plain}"
     numbered = (plain, *(f"{plain}_{number}" for number in range(2, len(taken) + 3)))
     return next(name for name in numbered if name not in taken)
 

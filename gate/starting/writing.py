@@ -5,10 +5,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from gate.starting.proposing import Proposal, Proposals
-from gate.starting.tasks import StarterTask
+from gate.starting.tasks import NOT_TEXT, StarterTask
 
 _PLAIN = re.compile(r"(?:[A-Za-z_/]|\.\./)[A-Za-z0-9_./@-]*")
-_NOT_TEXT = re.compile(r"true|false|null|yes|no|on|off|y|n", re.IGNORECASE)
 _FEWEST_CLUSTERS = 20
 _MOST_SLICES = 20
 _SPARE = "can be run here; remove the # to judge it too"
@@ -23,7 +22,7 @@ def write_gate(release: str, base: str, adapters: Mapping[str, str], proposals: 
         adapters: {name: where it is}, likewise.
         proposals: the variants.
     """
-    named = ", ".join(f"{name}: {yaml_text(path)}" for name, path in adapters.items())
+    named = ", ".join(f"{yaml_text(name)}: {yaml_text(path)}" for name, path in adapters.items())
     active = [one for one in proposals.variants if one.is_active]
     width = max(len(one.name) for one in active) + 1
     ship = [one.name for one in active if one.name not in ("base", "adapter")]
@@ -39,7 +38,7 @@ def write_gate(release: str, base: str, adapters: Mapping[str, str], proposals: 
         "backend: hf                           # for the variants that name none",
         f"ship: [{', '.join(ship)}]   # up for release; each must pass every check of its lineage",
         "suite: suite.yaml",
-        "# serving: {adapters_on_base: 1, requests_per_second: 1, still_iterating: false, "
+        "# serving: {variants: 1, requests_per_second: 1, still_iterating: false, "
         "further_training: false}",
         "#   # how it will be served, for advice on whether to merge at all; changes no verdict",
     ]
@@ -72,7 +71,7 @@ def write_suite(tasks: Sequence[StarterTask], *, texts: str | None, calibration:
 
 def yaml_text(text: str) -> str:
     """A text as YAML reads it back: bare where that is safe, else in quotes."""
-    is_bare = _PLAIN.fullmatch(text) and not _NOT_TEXT.fullmatch(text)
+    is_bare = _PLAIN.fullmatch(text) and not NOT_TEXT.fullmatch(text)
     return text if is_bare else json.dumps(text, ensure_ascii=False)
 
 
