@@ -81,7 +81,8 @@ class ArtifactAudit(Noun):
         label: the stage that did it.
         variants: the variants whose weights it is about.
         audit: what was found; None where it could not be done.
-        error: why it could not.
+        error: why it could not, or was not.
+        is_skipped: it was not begun, for want of time or need: nothing failed.
     """
 
     of: Literal["merge", "quantize"]
@@ -89,3 +90,4 @@ class ArtifactAudit(Noun):
     variants: tuple[str, ...]
     audit: Audit | None = None
     error: str | None = None
+    is_skipped: bool = False

@@ -6,6 +6,7 @@ GateError                 3  could not finish
 ├── RecordError           2  a record that cannot be read
 ├── StageError            3  a merge, quantize or evaluate stage failed
 ├── StoreError            3  the store cannot be used: disk full, locked, damaged
+├── PublishError          3  a release cannot be published: target locked, full, not reachable
 └── Interrupted           3  stopped by the user; running again resumes
 """
 
@@ -52,6 +53,10 @@ class StageError(GateError):
 
 class StoreError(GateError):
     """The store cannot be used: disk full, not writable, locked by another run."""
+
+
+class PublishError(GateError):
+    """A release cannot be staged or published: its target is locked, full or not reachable."""
 
 
 class Interrupted(GateError):

@@ -21,6 +21,7 @@ VERBS: Mapping[str, str] = {
     "backends": "open_model",
     "comparisons": "compare",
     "executors": "execute",
+    "publishers": "publish",
     "renderers": "render",
 }
 """The folders of verbs, and the verb that each file in them defines."""

@@ -8,6 +8,12 @@ from gate.errors import GateError
 from gate.terms import JsonValue, LocalAdapter, Noun, Reading, Speed, Stage, Task, Text, Use
 
 
+class NotRun(str):
+    """Why a stage was not run at all: nothing failed, and a later run may do it."""
+
+    __slots__ = ()
+
+
 class Served(Noun):
     """A variant as a backend opens it: by which, from which directory, with which adapters."""
 
@@ -64,12 +70,14 @@ class Batch(Noun):
         options: keyword arguments that the gate gives to every extension that has them.
         python: the interpreter to run in; None for the gate's own.
         timeout_seconds: the longest that one job may take; None for no end.
+        limit_seconds: the longest that all of them may take; None for no end.
     """
 
     jobs: tuple[Job, ...]
     options: dict[str, JsonValue]
     python: str | None = None
     timeout_seconds: float | None = None
+    limit_seconds: float | None = None
 
 
 class Started(Noun):

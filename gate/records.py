@@ -5,9 +5,11 @@ from datetime import datetime
 from pydantic import Field
 
 from gate.audit_records import ArtifactAudit
+from gate.declared_serving import DeclaredServing
 from gate.distribution_records import Distribution
 from gate.evaluation_records import Corpus, Score
 from gate.lineage_records import Duplicates, Lineage, Policy
+from gate.released_records import Released
 from gate.result_records import CheckResult, NoiseFloor, VariantVerdict, Verdict
 from gate.serving_records import Serving
 from gate.signoff_records import SignOff
@@ -86,6 +88,8 @@ class StageRecord(Noun):
     Attributes:
         packages: versions of what it names, in the interpreter that ran it.
         interpreter: version and path of that interpreter; None where it did not run.
+        error: why it failed.
+        skipped: why it was not run, where nothing failed.
     """
 
     key: str
@@ -97,6 +101,7 @@ class StageRecord(Noun):
     packages: dict[str, str]
     interpreter: str | None = None
     error: str | None = None
+    skipped: str | None = None
 
 
 class Provenance(Noun):
@@ -125,6 +130,7 @@ class RunCommand(Noun):
         store: where finished stages were kept, likewise.
         allow_pickle: whether weights could be read that run code when they are read.
         trust_remote_code: whether models could run Python code of their own.
+        budget_seconds: the time that its stages were given; None where they had all they took.
     """
 
     config: str
@@ -133,6 +139,7 @@ class RunCommand(Noun):
     store: str
     allow_pickle: bool = False
     trust_remote_code: bool = False
+    budget_seconds: float | None = None
 
 
 class Record(Noun):
@@ -170,3 +177,6 @@ class Record(Noun):
     run: RunCommand | None = None
     warnings: tuple[str, ...] = ()
     signoff: tuple[SignOff, ...] = ()
+    declared_serving: DeclaredServing | None = None
+    released: Released | None = None
+    first_release: str | None = None

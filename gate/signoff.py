@@ -81,6 +81,11 @@ def chain_faults(record: Record) -> tuple[str, ...]:
     return _chain_faults(record, record_digest(record)) if record.signoff else ()
 
 
+def in_force(entry: SignOff, on: date) -> bool:
+    """Whether a sign-off counts on a day, in UTC: its last day is not over."""
+    return entry.until is None or on <= entry.until
+
+
 def open_labels(record: Record) -> tuple[str, ...]:
     """The labels of the checks that did not pass, which are those that can be waived."""
     labels = zip(labels_of(record.results), record.results, strict=True)

@@ -218,7 +218,7 @@ class Store:
         """
         earlier = [
             finished
-            for finished in self._all()
+            for finished in self.finished()
             if finished.label == label and finished.stage.kind == stage.kind
         ]
         if not earlier:
@@ -233,7 +233,7 @@ class Store:
         horizon = datetime.now(UTC) - unused_for
         stages = {
             self._directory(finished.stage): finished.label
-            for finished in self._all()
+            for finished in self.finished()
             if _used_at(self._directory(finished.stage) / _STAGE_FILE) <= horizon
         }
         partials = [folder for folder in self._partials.glob("*") if _used_at(folder) <= horizon]
@@ -257,7 +257,8 @@ class Store:
             directory.rename(doomed)
             shutil.rmtree(doomed)
 
-    def _all(self) -> Iterator[Finished]:
+    def finished(self) -> Iterator[Finished]:
+        """Every finished stage that can be read, in the order of its kind and key."""
         for file in sorted(self.root.glob(f"*/*/{_STAGE_FILE}")):
             if file.parent.parent.name != "tmp":
                 with suppress(OSError, ValidationError):

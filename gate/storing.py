@@ -9,6 +9,12 @@ from pathlib import Path
 from gate.errors import StoreError
 
 
+def cache_folder() -> Path:
+    """Where the gate keeps, for this user, what can be lost without harm."""
+    given = os.environ.get("XDG_CACHE_HOME")
+    return (Path(given) if given else Path.home() / ".cache") / "mergegate"
+
+
 @contextmanager
 def storing(root: Path) -> Iterator[None]:
     """Say in words why the store could not be written.

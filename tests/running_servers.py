@@ -45,8 +45,16 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(command: Sequence[str], *, port: int, log: Path, within: float = 300, **environment):
-    """A server that has begun to list its models; killed at the end, whatever it does."""
+def running(
+    command: Sequence[str],
+    *,
+    port: int,
+    log: Path,
+    within: float = 300,
+    asked: str = "/v1/models",
+    **environment,
+):
+    """A server that has begun to answer `asked`; killed at the end, whatever it does."""
     with log.open("ab") as file:
         process = subprocess.Popen(
             command,
@@ -58,17 +66,17 @@ def running(command: Sequence[str], *, port: int, log: Path, within: float = 300
         )
     server = Running(f"http://127.0.0.1:{port}", process, log)
     try:
-        _wait(server, within)
+        _wait(server, within, asked)
         yield server
     finally:
         server.kill()
 
 
-def _wait(server: Running, within: float) -> None:
+def _wait(server: Running, within: float, asked: str) -> None:
     deadline = time.monotonic() + within
     while time.monotonic() < deadline:
         with suppress(httpx2.TransportError):
-            if httpx2.get(f"{server.url}/v1/models", trust_env=False, timeout=5).is_success:
+            if httpx2.get(f"{server.url}{asked}", trust_env=False, timeout=5).is_success:
                 return
         with suppress(subprocess.TimeoutExpired):
             server.process.wait(0.2)

@@ -261,3 +261,36 @@ def test_a_check_of_speed_on_a_task_is_refused(tmp_path):
     check = "  - {of: rtn, against: adapter, compare: speed, at_least: 1, tasks: [colors]}\n"
     told = refusal(tmp_path, suite=SUITE.replace("noise_floor", f"{check}noise_floor"))
     assert "checks.3.tasks: speed is of no task" in told
+
+
+def test_what_is_declared_of_serving_is_read(tmp_path):
+    gate = GATE + "serving: {{variants: 12, requests_per_second: 3, still_iterating: true}}\n"
+    declared = load_config(write_gate(tmp_path, "base", "adapter", gate=gate)).declared_serving
+    assert (declared.variants, declared.requests_per_second) == (12, 3.0)
+    assert (declared.still_iterating, declared.further_training) == (True, False)
+
+
+def test_a_gate_need_not_declare_how_it_is_served(tmp_path):
+    assert load_config(write_gate(tmp_path, "base", "adapter")).declared_serving is None
+
+
+@pytest.mark.parametrize(
+    ("serving", "told"),
+    [
+        ("{{}}", "serving: says nothing; leave it out, or give one of variants, "),
+        ("{{variants: 0}}", "serving.variants: Input should be greater than or"),
+        ("{{variants: many}}", "serving.variants: Input should be a valid integer"),
+        ("{{requests_per_second: 0}}", "serving.requests_per_second: Input should be greater"),
+        ("{{requests_per_second: .inf}}", "serving.requests_per_second: Input should be a finite"),
+        (
+            "{{further_training: maybe}}",
+            "serving.further_training: Input should be a valid boolean",
+        ),
+        ("{{varants: 3}}", "did you mean variants?"),
+        ("{{speed: 3}}", "known: further_training, requests_per_second, still_iterating, variants"),
+    ],
+)
+def test_a_mistake_in_what_is_declared_names_its_line_and_key(tmp_path, serving, told):
+    refused = refusal(tmp_path, gate=GATE + f"serving: {serving}\n")
+    assert told in refused
+    assert f"gate.yaml:{GATE.count(chr(10)) + 1}: serving" in refused

@@ -31,7 +31,7 @@ def blocks(language: str) -> list[str]:
 
 
 def test_the_gate_and_suite_of_the_readme_load(tmp_path):
-    gate, suite = blocks("yaml")
+    gate, suite, *_ = blocks("yaml")
     (tmp_path / "gate.yaml").write_text(gate)
     (tmp_path / "suite.yaml").write_text(suite)
     write_task(tmp_path / "tasks", "desk_intent")
@@ -43,7 +43,7 @@ def test_the_gate_and_suite_of_the_readme_load(tmp_path):
 def test_the_artifact_name_of_the_readme_is_the_one_that_is_made(tmp_path):
     from gate.planning.plan import artifact_name
 
-    gate, suite = blocks("yaml")
+    gate, suite, *_ = blocks("yaml")
     (tmp_path / "gate.yaml").write_text(gate)
     (tmp_path / "suite.yaml").write_text(suite)
     write_task(tmp_path / "tasks", "desk_intent")
@@ -128,8 +128,8 @@ def test_pictures_that_the_readme_shows_are_there():
 
 
 def test_links_to_files_lead_somewhere():
-    documents = ("README.md", "evalsuites/README.md", "docs/verdicts.md", "docs/reports.md")
-    for document in (ROOT / name for name in documents):
+    pages = ("README.md", "evalsuites/README.md", "docs/verdicts.md", "docs/reports.md")
+    for document in (ROOT / name for name in (*pages, "docs/promotion.md")):
         for target in re.findall(r"(?<!!)\[[^\]]*\]\(([^)#]+)\)", document.read_text()):
             if not target.startswith("http"):
                 assert (document.parent / target).exists(), target

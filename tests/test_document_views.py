@@ -1,7 +1,12 @@
 from document_builder import build_document, build_documents
 from records_builder import build_record
 
-from gate.reporting.document_views import changed_documents, compared_pairs
+from gate.reporting.document_views import (
+    Pair,
+    changed_documents,
+    changes_between,
+    compared_pairs,
+)
 
 RIGHT, WRONG = (1.0, "yes"), (0.0, "no")
 
@@ -91,3 +96,10 @@ def test_a_document_that_the_record_does_not_hold_still_counts():
     (change,) = changed_documents(record)
     assert change.document is None
     assert change.direction == "loss"
+
+
+def test_the_changes_between_two_variants_are_those_of_all_that_are_theirs():
+    record = build_documents(base=[RIGHT, WRONG], adapter=[WRONG, RIGHT])
+    (pair,) = {change.pair for change in changed_documents(record)}
+    assert changes_between(record, pair) == changed_documents(record)
+    assert changes_between(record, Pair(pair.task, pair.reference, "another")) == ()

@@ -19,6 +19,18 @@ def test_a_texts_of_a_page_are_what_they_are_on_paper():
     assert ">a &lt; b &amp; c</text>" in draw_for_page(spec)
 
 
+def test_a_figure_is_drawn_the_same_whatever_was_drawn_before():
+    values = [{"place": place} for place in (1, 2)]
+    x = {"field": "place", "type": "quantitative"}
+    spec = json.dumps(
+        {"data": {"values": values}, "mark": {"type": "bar", "clip": True}, "encoding": {"x": x}}
+    )
+    first = draw_for_page(spec)
+    assert first == draw_for_page(spec)
+    (name,) = set(re.findall(r'id="(clip[^"]*)"', first))
+    assert f"url(#{name})" in first
+
+
 def test_places_are_rounded_and_numbers_in_texts_are_not():
     said = "0.00181 (0.00051 to 0.00333)"
     for words in (sheet(said), sheet(said, is_label=True)):

@@ -7,6 +7,7 @@ from judged_pairs import judged_together
 from serving_builder import build_serving
 from test_judge import arms, corpus, make_check
 
+from gate.jobs import NotRun
 from gate.judging.judge import judge, verdict_of
 from gate.stats import proportions
 from gate.terms import Check, ResolvedCheck, Use
@@ -76,6 +77,27 @@ def test_checks_that_warn_are_hypotheses_too_so_that_a_level_changes_no_outcome(
         results = judge([CHECK, *[others] * 11], scores, corpus(1000), {})
         assert {one.outcome for one in results} == {"inconclusive"}
         assert {one.correction.hypotheses for one in results} == {12}
+
+
+def test_what_is_not_asked_yet_counts_and_what_could_not_be_measured_does_not():
+    """So a fail that stands before the rest has run still stands after it."""
+    scores = {(one.variant, one.task): one for one in arms(*BROKEN, wrong=100)}
+    others = [CHECK.model_copy(update={"task": f"t{at}"}) for at in range(11)]
+    for why, hypotheses, outcome in (
+        (NotRun("no time"), 12, "inconclusive"),
+        ("it broke", 1, "fail"),
+    ):
+        missing = {(arm, one.task): why for one in others for arm in ("merged", "q4")}
+        first, *rest = judge([CHECK, *others], scores, corpus(1000), missing)
+        assert (first.outcome, first.correction.hypotheses) == (outcome, hypotheses)
+        assert len({one.outcome for one in rest}) == 1
+        assert rest[0].reason.endswith(f": {why}")
+
+
+def test_what_failed_is_told_before_what_was_not_asked():
+    missing = {("merged", CHECK.task): NotRun("no time"), ("q4", CHECK.task): "it broke"}
+    (result,) = judge([CHECK], {}, corpus(1000), missing)
+    assert (result.outcome, result.reason.rpartition(": ")[2]) == ("error", "it broke")
 
 
 def test_every_check_has_its_own_alpha():

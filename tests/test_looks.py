@@ -2,8 +2,9 @@
 
 import pytest
 
-from gate.judging.looks import look_sizes
-from gate.terms import Sequential
+from gate.evaluation_records import Score
+from gate.judging.looks import look_sizes, planned_looks
+from gate.terms import Sequential, Task
 
 
 @pytest.mark.parametrize(
@@ -40,3 +41,20 @@ def test_every_look_takes_more_than_the_one_before(first, growth, documents):
 
 def test_a_growth_that_meets_a_step_is_not_rounded_past_it():
     assert look_sizes(Sequential(first=500, growth=1.1), 700)[:2] == (500, 550)
+
+
+def scored(task, available):
+    about = {"variant": "base", "task": task, "metric": "acc", "available": available}
+    return Score(**about, higher_is_better=True, is_binary=True, samples=())
+
+
+def test_looks_are_planned_of_the_tasks_that_were_evaluated_up_to_their_limit():
+    tasks = [Task(name="whole", metric="acc"), Task(name="part", metric="acc", limit=80)]
+    scores = [scored("whole", 150), scored("part", 150)]
+    assert planned_looks(Sequential(), tasks, scores) == {"whole": (50, 100, 150), "part": (50, 80)}
+    assert planned_looks(Sequential(), tasks, scores[:1]) == {"whole": (50, 100, 150)}
+
+
+def test_no_looks_are_planned_where_a_suite_is_not_sequential():
+    tasks = [Task(name="whole", metric="acc")]
+    assert planned_looks(None, tasks, [scored("whole", 150)]) == {}

@@ -3,8 +3,9 @@
 from datetime import timedelta
 
 from records_builder import build_record
+from serving_builder import build_servings
 
-from gate.planning.past_runs import last_release, past_runs
+from gate.planning.past_runs import last_measured, last_release, past_runs
 from gate.policy import policy_of
 from gate.terms import Adapter
 
@@ -79,3 +80,17 @@ def test_a_release_of_the_same_adapters_comes_before_a_newer_one_of_others(tmp_p
     runs = list(past_runs(tmp_path))
     assert last_release(runs, RECORD.candidate).release == "own"
     assert last_release(runs[:1], RECORD.candidate).release == "theirs"
+
+
+def test_speeds_are_those_of_the_newest_run_that_measured_them_on_this_candidate(tmp_path):
+    others = RECORD.candidate.model_copy(update={"base": "another"})
+    keep(tmp_path, "v1/20261120T100000Z", release="measured", serving=build_servings())
+    keep(tmp_path, "v2/20261121T100000Z", release="of sizes only")
+    keep(tmp_path, "v3/20261122T100000Z", serving=build_servings(), candidate=others)
+    found = last_measured(past_runs(tmp_path), RECORD.candidate)
+    assert (found.release, found.serving) == ("measured", build_servings())
+
+
+def test_there_are_no_speeds_where_none_were_measured(tmp_path):
+    keep(tmp_path, "v1/20261120T100000Z")
+    assert last_measured(past_runs(tmp_path), RECORD.candidate) is None

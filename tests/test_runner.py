@@ -187,6 +187,15 @@ def test_the_record_traces_the_release(gate, base, adapter):
     assert {"torch", "peft", "transformers"} <= record.provenance.packages.keys()
 
 
+def test_what_is_declared_of_serving_is_recorded_and_changes_no_verdict(gate):
+    before = run(gate, FakeWorker(GOOD)).record
+    file = gate / "gate.yaml"
+    file.write_text(file.read_text() + "serving: {variants: 12}\n")
+    after = run(gate, FakeWorker(GOOD)).record
+    assert (before.declared_serving, after.declared_serving.variants) == (None, 12)
+    assert (before.verdict, before.verdicts) == (after.verdict, after.verdicts)
+
+
 def test_reports_are_rendered_from_the_record_alone(gate, tmp_path):
     finished = run(gate, FakeWorker(GOOD))
     again = tmp_path / "again"

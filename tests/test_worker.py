@@ -155,6 +155,22 @@ def test_a_child_that_hangs_is_stopped_with_what_it_started(tmp_path):
     assert not state.exists() or "zombie" in state.read_text()
 
 
+def test_all_jobs_of_a_batch_together_have_so_much_time(tmp_path):
+    """Each says that it begins, which gives it no more than what is left."""
+    talk = (
+        "import json, sys, time; batch = json.loads(sys.stdin.readline())\n"
+        "for job in batch['jobs'] * 600:\n"
+        "    print(json.dumps({'event': 'started', 'key': 'x'}), flush=True); time.sleep(0.5)\n"
+    )
+    batch = make_batch(tmp_path, use=Use(name="peft"))
+    batch = batch.model_copy(update={"timeout_seconds": 60.0, "limit_seconds": 3.0})
+    events = []
+    run_in_child(batch, tmp_path / "log", events.append, python=(sys.executable, "-c", talk))
+    assert isinstance(events[-1], Failed)
+    assert events[-1].problem.startswith("it was stopped when the time for its stages was over")
+    assert 1 < len(events) < 60
+
+
 def test_a_batch_runs_in_the_interpreter_it_names_with_this_gate_alone(tmp_path):
     log = tmp_path / "said"
     other = tmp_path / "python"

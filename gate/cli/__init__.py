@@ -7,7 +7,26 @@ from typing import NoReturn
 
 import typer
 
-from gate.cli import audit, compare, env, history, merge, plan, report, run, schema, sign, store
+from gate.cli import (
+    audit,
+    compare,
+    doctor,
+    env,
+    history,
+    init,
+    keygen,
+    merge,
+    plan,
+    promote,
+    report,
+    reproduce,
+    rollback,
+    run,
+    schema,
+    sign,
+    store,
+    verify,
+)
 from gate.errors import GateError, Interrupted
 
 app = typer.Typer(
@@ -19,6 +38,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.command("init")(init.init)
+app.command("doctor")(doctor.doctor)
 app.command("run")(run.run)
 app.command("plan")(plan.plan)
 app.command("merge")(merge.merge)
@@ -28,6 +49,11 @@ app.command("report")(report.report)
 app.command("history")(history.history)
 app.command("schema")(schema.schema)
 app.command("sign")(sign.sign)
+app.command("promote")(promote.promote)
+app.command("reproduce")(reproduce.reproduce)
+app.command("rollback")(rollback.rollback)
+app.command("keygen")(keygen.keygen)
+app.command("verify")(verify.verify)
 app.add_typer(store.app, name="store")
 app.add_typer(env.app, name="env")
 

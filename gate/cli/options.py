@@ -75,6 +75,23 @@ def one_of(option: str, value: str, known: tuple[str, ...]) -> Any:
     return value
 
 
+def adapter_folders(given: Sequence[str]) -> dict[str, Path]:
+    """{name: folder} of adapters given as NAME=DIR.
+
+    Raises:
+        ConfigError: one is not in that form.
+    """
+    folders = {}
+    for text in given:
+        name, _, folder = text.partition("=")
+        if not name or not folder:
+            raise ConfigError(
+                f"--adapter {text}: no folder", hint="for example intents=adapters/v3"
+            )
+        folders[name] = Path(folder)
+    return folders
+
+
 def local_adapters(
     given: Sequence[str], weights: Sequence[str], *, allow_pickle: bool, trust_remote_code: bool
 ) -> "tuple[LocalAdapter, ...]":

@@ -35,12 +35,14 @@ def plan(
     from gate.cli.plan_text import describe
     from gate.configuring.config import load_config
     from gate.planning.past_runs import past_runs
+    from gate.planning.released import find_released
     from gate.planning.todo import locate_sources, look_up
     from gate.store import Store
 
     loaded = load_config(config)
+    released = find_released(loaded, reports)
     place = Store(store)
     sources = locate_sources(loaded, place)
     todo = look_up(loaded, sources, place)
     runs = tuple(islice(past_runs(reports), _RUNS))
-    sys.stdout.write(describe(loaded, todo, place, sources=sources, runs=runs))
+    sys.stdout.write(describe(loaded, todo, place, sources=sources, runs=runs, released=released))

@@ -21,7 +21,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from gate.jobs import Done, Event, Failed, Progress, Started
+from gate.jobs import Done, Event, Failed, NotRun, Progress, Started
 from gate.planning.stages import PlannedStage
 from gate.planning.todo import Todo
 from gate.running.filling import Watcher
@@ -94,7 +94,8 @@ class PlainLines(Watcher):
                 )
         elif isinstance(event, Failed):
             self._ended += 1
-            self.say(f"[{self._ended}/{self._total}] {planned.label}: FAILED: {event.problem}")
+            came_to = "" if isinstance(event.problem, NotRun) else "FAILED: "
+            self.say(f"[{self._ended}/{self._total}] {planned.label}: {came_to}{event.problem}")
 
     def say(self, sentence: str) -> None:
         """Write one line now."""
@@ -138,7 +139,8 @@ class Live(Watcher):
                 self._display.console.print(done)
         elif isinstance(event, Failed):
             self._end()
-            self._display.console.print(f"  [red]failed[/] {planned.label}")
+            came_to = "stopped" if isinstance(event.problem, NotRun) else "[red]failed[/]"
+            self._display.console.print(f"  {came_to} {planned.label}")
             self._display.console.print(Text(f"    {event.problem}"))
 
     def say(self, sentence: str) -> None:

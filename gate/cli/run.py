@@ -2,6 +2,7 @@
 
 import os
 import sys
+from typing import Annotated
 
 import typer
 
@@ -20,6 +21,15 @@ def run(
     config: ConfigPath = DEFAULT_CONFIG,
     store: StorePath = DEFAULT_STORE,
     reports: ReportsPath = DEFAULT_REPORTS,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            "--budget",
+            help="Time for the stages: those first that can settle the verdict soonest, and none "
+            "after it is settled. What was not run is told, and keeps a release back.",
+            metavar="20m",
+        ),
+    ] = None,
 ) -> None:
     """Merge, quantize, evaluate side by side, judge and report.
 
@@ -31,13 +41,18 @@ def run(
     from gate.configuring.config import load_config
     from gate.reporting.report_files import REPORT_FILE, render
     from gate.result_records import EXIT_STATUS
+    from gate.running.budget import Budget
     from gate.running.runner import run_gate
     from gate.store import Store
 
     with without_commands(sys.stdout, os.environ):
         with watch(sys.stderr) as watcher:
             finished = run_gate(
-                load_config(config), store=Store(store), reports=reports, watcher=watcher
+                load_config(config),
+                store=Store(store),
+                reports=reports,
+                watcher=watcher,
+                budget=Budget(budget) if budget else None,
             )
         sys.stdout.write(render(finished.record, "text"))
         sys.stdout.write(f"\nreport: {finished.directory / REPORT_FILE}\n")

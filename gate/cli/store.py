@@ -26,7 +26,11 @@ def prune(
         bool, typer.Option("--dry-run", help="Say what would go, and remove nothing.")
     ] = False,
 ) -> None:
-    """Remove finished stages that no run has used lately, and what crashes left behind."""
+    """Remove finished stages that no run has used lately, and what crashes left behind.
+
+    Everything in a store can be made again from base and adapters. It holds no adapter, and
+    shares no file with a release, which has its adapters in mergegate/adapters.
+    """
     from gate.presentation import size
     from gate.store import Store
 

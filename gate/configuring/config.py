@@ -16,8 +16,10 @@ from gate.configuring.written import (
     WrittenVariant,
 )
 from gate.configuring.yaml_files import Location, YamlFile, read_yaml
+from gate.declared_serving import DeclaredServing
 from gate.digest import digest_file
 from gate.errors import ConfigError, suggest
+from gate.released_records import RELEASED
 from gate.terms import Adapter, Candidate, Check, Noun, Use, Variant
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -35,6 +37,8 @@ class GateConfig(Noun):
         digest: the sha256 of gate.yaml, as it was read.
         interpreters: {extension: path of the Python it runs in}, for those with one of their own.
         timeout_minutes: the longest that one stage may take.
+        declared_serving: how the candidate is to be served; None where gate.yaml does not say.
+        first_release: the release before which there is none to compare with.
     """
 
     path: Path
@@ -48,6 +52,13 @@ class GateConfig(Noun):
     trust_remote_code: bool
     interpreters: dict[str, str] = Field(default_factory=dict)
     timeout_minutes: float = DEFAULT_TIMEOUT_MINUTES
+    declared_serving: DeclaredServing | None = None
+    first_release: str | None = None
+
+    @property
+    def is_first_release(self) -> bool:
+        """Whether gate.yaml says that nothing was released before: of this release alone."""
+        return self.first_release == self.release
 
 
 def load_config(path: Path) -> GateConfig:
@@ -91,6 +102,8 @@ def load_config(path: Path) -> GateConfig:
         trust_remote_code=written.trust_remote_code,
         interpreters=_interpreters(written, variants, file),
         timeout_minutes=written.timeout_minutes,
+        declared_serving=written.serving and written.serving.declared(),
+        first_release=written.first_release,
     )
 
 
@@ -249,7 +262,8 @@ def _check_check(
     names = tuple(variant.name for variant in variants)
     for key in ("of", "against"):
         name = getattr(check, key)
-        if name not in names and name not in KINDS:
+        known = (*names, *KINDS, RELEASED) if key == "against" else (*names, *KINDS)
+        if name not in known:
             problem = f"no variant or kind {name!r}"
             raise file.error((*location, key), problem, hint=f"this gate has {', '.join(names)}")
     try:
@@ -257,6 +271,9 @@ def _check_check(
         extensions.check_parameters(extension, check.compare, given_by_gate=("confidence", "looks"))
     except ConfigError as error:
         raise file.error((*location, "compare"), error.problem, hint=error.hint) from error
+    if check.against == RELEASED and extension.compares != "scores":
+        problem = f"{check.compare.name} is not of stored scores, which alone a release keeps"
+        raise file.error((*location, "compare"), problem)
     if check.tasks is not None and is_of_serving(check):
         raise file.error((*location, "tasks"), f"{check.compare} is of no task")
 

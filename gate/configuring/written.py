@@ -1,8 +1,9 @@
 """gate.yaml as people write it."""
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from gate.configuring.written_suite import Written
+from gate.declared_serving import DeclaredServing
 from gate.terms import Use, read_use
 
 DEFAULT_TIMEOUT_MINUTES = 240.0
@@ -37,6 +38,26 @@ class WrittenVariant(Written):
     )
 
 
+class WrittenServing(Written):
+    """The `serving` of gate.yaml."""
+
+    variants: int | None = Field(default=None, ge=1)
+    requests_per_second: float | None = Field(default=None, gt=0)
+    still_iterating: bool = False
+    further_training: bool = False
+
+    @model_validator(mode="after")
+    def _says_something(self) -> "WrittenServing":
+        if not self.model_fields_set:
+            known = ", ".join(type(self).model_fields)
+            raise ValueError(f"says nothing; leave it out, or give one of {known}")
+        return self
+
+    def declared(self) -> DeclaredServing:
+        """The noun of it."""
+        return DeclaredServing(**self.model_dump())
+
+
 class WrittenGate(Written):
     """A gate.yaml as people write it."""
 
@@ -46,6 +67,8 @@ class WrittenGate(Written):
     backend: Use = Use(name="hf")
     ship: list[str] | None = None
     suite: str
+    serving: WrittenServing | None = None
+    first_release: str | None = None
     allow_pickle: bool = False
     trust_remote_code: bool = False
     interpreters: dict[str, str] = Field(default_factory=dict)

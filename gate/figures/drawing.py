@@ -11,12 +11,17 @@ from typing import Any
 
 from markupsafe import escape
 
+from gate.digest import digest_json
 from gate.figures.theme import FONT, for_page
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _TAG = re.compile(r'<(?:[^>"]|"[^"]*")*>')
 _PLACE = re.compile(r' (?:[cdrxy]|[cr]?[xy]|[xy][12]|transform|width|height|viewBox)="[^"]*"')
 _NUMBER = re.compile(r"(\.\d{2})\d+")
+_CLIP = re.compile(r'(?<=id=")clip\d+(?=")|(?<=url\(#)clip\d+(?=\))')
+_IDENTITY = 8
+"""Hexadecimal digits that tell one figure of a page from another."""
+
 _TOKEN = re.compile(r"(?<=>)[0-9a-f]+(?=</text>)")
 _NEEDLESS = re.compile(
     f' (?:aria-hidden="true"|font-family="{re.escape(FONT)}"|font-weight="normal"'
@@ -25,6 +30,7 @@ _NEEDLESS = re.compile(
 """What goes without saying of every mark, as the page says it of the drawing; what is not seen."""
 
 
+@lru_cache(maxsize=64)
 def draw_svg(spec: str) -> str:
     """A specification as an SVG document, on white paper, to a hundredth of a pixel."""
     return _put(*_draw(spec))
@@ -43,7 +49,6 @@ def draw_png(spec: str, *, scale: float = 2.0) -> bytes:
     return _deflated(bytes(vl_convert.svg_to_png(draw_svg(spec), scale=scale)))
 
 
-@lru_cache(maxsize=64)
 def _draw(spec: str) -> tuple[str, list[str]]:
     """A drawing with tokens in it, and the texts that they stand for.
 
@@ -61,7 +66,16 @@ def _draw(spec: str) -> tuple[str, list[str]]:
                 texts.append(row.pop("fitted", None) or row[field])
                 row[field] = f"{len(texts) - 1:x}"
     svg = str(vl_convert.vegalite_to_svg(json.dumps(read)))
-    return _TAG.sub(lambda tag: _PLACE.sub(_rounded, tag[0]), svg), texts
+    svg = _TAG.sub(lambda tag: _PLACE.sub(_rounded, tag[0]), svg)
+    return _identified(svg, digest_json(spec)[:_IDENTITY]), texts
+
+
+def _identified(svg: str, name: str) -> str:
+    """The drawing with its own ids: vl-convert counts on over all that a process ever drew."""
+    places = {found: place for place, found in enumerate(dict.fromkeys(_CLIP.findall(svg)))}
+    return _TAG.sub(
+        lambda tag: _CLIP.sub(lambda clip: f"clip-{name}-{places[clip[0]]}", tag[0]), svg
+    )
 
 
 def _rounded(place: re.Match[str]) -> str:

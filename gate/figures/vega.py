@@ -5,11 +5,12 @@ user's cache folder, by vl-convert's version.
 """
 
 import contextlib
-import os
 import tempfile
 from functools import cache
 from importlib import metadata
 from pathlib import Path
+
+from gate.storing import cache_folder
 
 _ENTRY = "window.vegaEmbed = vegaEmbed;"
 
@@ -27,18 +28,13 @@ def vega_script() -> str:
 
     name = f"vega-embed-{metadata.version('vl-convert-python')}.js"
     with contextlib.suppress(*_NOT_KEPT):
-        text = (_cache_folder() / name).read_text(encoding="utf-8")
+        text = (cache_folder() / name).read_text(encoding="utf-8")
         if text.endswith(_END):
             return text
     text = str(vl_convert.javascript_bundle(_ENTRY)) + _END
     with contextlib.suppress(*_NOT_KEPT):
-        _keep(_cache_folder() / name, text)
+        _keep(cache_folder() / name, text)
     return text
-
-
-def _cache_folder() -> Path:
-    given = os.environ.get("XDG_CACHE_HOME")
-    return (Path(given) if given else Path.home() / ".cache") / "mergegate"
 
 
 def _keep(file: Path, text: str) -> None:

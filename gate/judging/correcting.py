@@ -10,7 +10,7 @@ from gate.stats.multiplicity import holm_confirmed
 Decided = tuple[Case, Decision]
 
 
-def correct(decided: Mapping[int, Decided]) -> dict[int, Strictness]:
+def correct(decided: Mapping[int, Decided], *, unasked: int = 0) -> dict[int, Strictness]:
     """How strictly each broken bound of a run is held.
 
     The hypotheses are the checks of the run, one for each check, variant and task: both bounds of
@@ -21,20 +21,22 @@ def correct(decided: Mapping[int, Decided]) -> dict[int, Strictness]:
 
     Args:
         decided: {number of the check: case and decision at the check's own confidence}.
+        unasked: checks that may still be measured, which count as hypotheses.
 
     Returns:
         {number of the check: how strictly it is held}, for those with a broken bound.
     """
     sampled = {at: one for at, one in decided.items() if is_sampled(one[1])}
+    hypotheses = len(sampled) + unasked
     broken = {at: case for at, (case, found) in sampled.items() if found.finding.is_broken}
     held = holm_confirmed(
-        [_breaker(case, hypotheses=len(sampled)) for case in broken.values()],
+        [_breaker(case, hypotheses=hypotheses) for case in broken.values()],
         alphas=[1 - case.check.confidence for case in broken.values()],
-        hypotheses=len(sampled),
+        hypotheses=hypotheses,
     )
     confidences = (confidence for _, confidence in held)
     return {
-        at: Strictness(confidence, len(sampled))
+        at: Strictness(confidence, hypotheses)
         for at, confidence in zip(broken, confidences, strict=True)
     }
 

@@ -16,8 +16,8 @@ from gate.judging.correcting import Decided, correct
 from gate.judging.deciding import Decision, Strictness, decide
 from gate.judging.doubts import find_caution
 from gate.judging.noise import Noise
-from gate.judging.opening import Measured, Opener, Unasked
-from gate.judging.pairing import Pair
+from gate.judging.opening import Measured, Opener
+from gate.judging.pairing import Pair, Unasked
 from gate.judging.reasons import counted
 from gate.judging.robustness import find_tolerance
 from gate.judging.slicing import compare_slices, confidence_of_slice
@@ -59,7 +59,8 @@ def judge(
 
     **Fail.** A bound is broken by the whole interval, and still is at the confidence that Holm's
     correction asks for all checks of the run, blocking or not; each has its own alpha. A bound
-    that is broken at the check's confidence alone is inconclusive.
+    that is broken at the check's confidence alone is inconclusive. What is not asked yet counts as
+    a check, so that what fails before it would still fail after it.
 
     **Noise.** Where an engine was asked twice, its two answers must keep what the check asks of
     two variants: if they do not, the margin lies inside the engine's own noise. A fail then stands
@@ -78,7 +79,8 @@ def judge(
         scores: {(variant, task): score}.
         corpora: {task: its documents}, for the level of chance.
         failures: {(variant, task): why there is no score}, {(variant, text): why it was not read}
-            and {(variant, ""): why it was not measured what it costs to serve}.
+            and {(variant, ""): why it was not measured what it costs to serve}; a NotRun makes
+            a check inconclusive, every other reason an error.
         noise: what the engines change by themselves; None where none was asked twice.
         serving: {variant: what it costs to serve}.
         distributions: {(candidate, reference, text): how they read it}.
@@ -90,7 +92,8 @@ def judge(
     opener = Opener(measured)
     opened = [_decided(one, opener) for one in checks]
     decided = {at: one for at, one in enumerate(opened) if not isinstance(one, CheckResult)}
-    strictness = correct(decided)
+    unasked = sum(isinstance(one, CheckResult) and one.outcome == "inconclusive" for one in opened)
+    strictness = correct(decided, unasked=unasked)
     return tuple(
         one if isinstance(one, CheckResult) else _result(one, strictness.get(at))
         for at, one in enumerate(opened)
@@ -140,7 +143,8 @@ def verdict_of(
 def _finding_of(one: ArtifactAudit) -> tuple[Verdict, str]:
     """The verdict of an audit, and its first fault."""
     if one.audit is None:
-        return "error", f"{one.label}: {one.error or 'it was not run'}"
+        verdict: Verdict = "inconclusive" if one.is_skipped else "error"
+        return verdict, f"{one.label}: {one.error or 'it was not run'}"
     faults = one.audit.faults
     if not faults:
         return "promote", f"{one.label}: proven"

@@ -1,8 +1,10 @@
 """At how many documents a sequential run looks."""
 
 import math
+from collections.abc import Iterable
 
-from gate.terms import Sequential
+from gate.evaluation_records import Score
+from gate.terms import Sequential, Task
 
 _STEP = 50
 """Documents that are scored together: a look that ends where they do asks none of them twice."""
@@ -25,3 +27,20 @@ def look_sizes(sequential: Sequential, documents: int) -> tuple[int, ...]:
         grown = math.ceil(round(size * sequential.growth / step, 9)) * step
         size = max(grown, size + step)
     return (*sizes, documents)
+
+
+def planned_looks(
+    sequential: Sequential | None, tasks: Iterable[Task], scores: Iterable[Score]
+) -> dict[str, tuple[int, ...]]:
+    """{task: documents at each planned look}, of the tasks that any variant was evaluated on.
+
+    Empty where the suite is not sequential.
+    """
+    if sequential is None:
+        return {}
+    limits = {task.name: task.limit for task in tasks}
+    found: dict[str, tuple[int, ...]] = {}
+    for score in scores:
+        documents = min(score.available, limits[score.task] or score.available)
+        found.setdefault(score.task, look_sizes(sequential, documents))
+    return found

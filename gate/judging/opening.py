@@ -5,7 +5,6 @@ from functools import cache, partial
 from typing import NamedTuple
 
 from gate.distribution_records import Distribution
-from gate.errors import StageError
 from gate.evaluation_records import Corpus, Score
 from gate.extensions import Extension, find
 from gate.judging.cases import Case, Moment, measure
@@ -13,6 +12,7 @@ from gate.judging.noise import EngineNoise, Noise, find_noise
 from gate.judging.pairing import (
     Arms,
     Pair,
+    Unasked,
     find_distribution,
     first_places,
     pair_scores,
@@ -42,10 +42,6 @@ class Measured(NamedTuple):
     looks: Mapping[str, tuple[int, ...]]
 
 
-class Unasked(StageError):
-    """No document that a check is about has been asked yet."""
-
-
 class Opener:
     """Makes cases of checks; what several of them compare is paired and cut once."""
 
@@ -62,7 +58,8 @@ class Opener:
 
         Raises:
             StageError: what it compares is missing or cannot be compared.
-            Unasked: a sequential check of a slice that none of the first documents is in.
+            Unasked: what it compares was not asked, or none of the first documents of a sequential
+                task is in its slice.
         """
         comparison = find("comparisons", resolved.check.compare.name)
         kind = comparison.compares

@@ -8,7 +8,12 @@ from typing import NamedTuple
 from gate.distribution_records import Distribution
 from gate.errors import StageError
 from gate.evaluation_records import Sample, Score
+from gate.jobs import NotRun
 from gate.serving_records import Serving
+
+
+class Unasked(StageError):
+    """What a check is about has not been asked, or not yet: nothing failed."""
 
 
 class Pair(NamedTuple):
@@ -48,13 +53,14 @@ def find_distribution(
 
     Raises:
         StageError: one of them did not read it, or nothing of it.
+        Unasked: one of them was not to read it any more.
     """
     found = distributions.get((candidate, reference, text))
     if found is None:
-        for variant in (reference, candidate):
-            if (variant, text) in failures:
-                why = failures[variant, text]
-                raise StageError(f"{variant} could not read the text {text}: {why}")
+        for variant, why in _reasons(failures, (reference, candidate), text):
+            if isinstance(why, NotRun):
+                raise Unasked(f"{variant} did not read the text {text}: {why}")
+            raise StageError(f"{variant} could not read the text {text}: {why}")
         raise StageError(f"{candidate} was not read against {reference} on the text {text}")
     if not found.tokens:
         raise StageError(f"{candidate} was read against {reference} on no tokens of {text}")
@@ -78,11 +84,13 @@ def pair_serving(
 
     Raises:
         StageError: one of them was not measured, or on another machine.
+        Unasked: one of them was not to be measured any more.
     """
+    for variant, why in _reasons(failures, (reference, candidate), ""):
+        if isinstance(why, NotRun):
+            raise Unasked(f"it was not measured what {variant} costs to serve: {why}")
+        raise StageError(f"it could not be measured what {variant} costs to serve: {why}")
     for variant in (reference, candidate):
-        if (variant, "") in failures:
-            why = failures[variant, ""]
-            raise StageError(f"it could not be measured what {variant} costs to serve: {why}")
         if variant not in serving:
             raise StageError(f"it was not measured what {variant} costs to serve")
     pair = ServingPair(serving[reference], serving[candidate])
@@ -115,11 +123,13 @@ def pair_scores(
         StageError: a score is missing or empty, or the two are of other documents, metrics or
             token ids, so that their difference would not be the variants', or what is said of a
             document cannot be used.
+        Unasked: one of them was not to be evaluated any more.
     """
+    for variant, why in _reasons(failures, (reference, candidate), task):
+        if isinstance(why, NotRun):
+            raise Unasked(f"{variant} was not evaluated on {task}: {why}")
+        raise StageError(f"{variant} could not be evaluated on {task}: {why}")
     for variant in (reference, candidate):
-        if (variant, task) in failures:
-            why = failures[variant, task]
-            raise StageError(f"{variant} could not be evaluated on {task}: {why}")
         if (variant, task) not in scores:
             raise StageError(f"there is no score of {variant} on {task}")
         if not scores[variant, task].samples:
@@ -137,6 +147,14 @@ def pair_scores(
         _require_values(score)
     _require_clusters(pair.reference)
     return pair
+
+
+def _reasons(
+    failures: Mapping[tuple[str, str], str], variants: tuple[str, str], name: str
+) -> list[tuple[str, str]]:
+    """Why there is nothing of each variant that has nothing; what failed before what did not."""
+    found = [(one, failures[one, name]) for one in variants if (one, name) in failures]
+    return sorted(found, key=lambda one: isinstance(one[1], NotRun))
 
 
 def first_places(score: Score, places: int) -> Score:

@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from gate.lineage_records import Policy
 from gate.records import SCHEMA_VERSION
 from gate.result_records import CheckResult, NoiseFloor, Verdict
+from gate.serving_records import Serving
+from gate.signoff_records import SignOff
 from gate.terms import Candidate, Variant
 
 _MOMENT = re.compile(r"(\d{8}T\d{6}Z)(?:-(\d+))?")
@@ -35,9 +37,18 @@ class PastRun(_Kept):
     variants: tuple[Variant, ...]
     noise: tuple[NoiseFloor, ...] = ()
     policy: Policy | None = None
+    serving: tuple[Serving, ...] = ()
     results: tuple[CheckResult, ...]
     verdict: Verdict
     provenance: _Provenance
+    signoff: tuple[SignOff, ...] = ()
+
+
+class FoundRun(NamedTuple):
+    """A run, and the file that its record was read from."""
+
+    file: Path
+    run: PastRun
 
 
 class _Place(NamedTuple):
@@ -56,12 +67,17 @@ def past_runs(reports: Path) -> Iterator[PastRun]:
     Args:
         reports: the folder of <release>/<run>/record.json; it may be absent.
     """
+    return (one.run for one in found_runs(reports))
+
+
+def found_runs(reports: Path) -> Iterator[FoundRun]:
+    """As `past_runs`, each with its file."""
     found = [*reports.glob("*/record.json"), *reports.glob("*/*/record.json")]
     whole = [file for file in found if not file.parent.name.startswith(".")]
     for file in sorted(whole, key=_place, reverse=True):
         run = _read(file)
         if run is not None:
-            yield run
+            yield FoundRun(file, run)
 
 
 def last_release(runs: Iterable[PastRun], candidate: Candidate) -> PastRun | None:
@@ -77,10 +93,33 @@ def last_release(runs: Iterable[PastRun], candidate: Candidate) -> PastRun | Non
     newest = None
     for run in runs:
         if run.verdict == "promote" and run.policy is not None:
-            if _names(run.candidate) == _names(candidate):
+            if is_of_adapters(run, candidate):
                 return run
             newest = newest or run
     return newest
+
+
+def last_measured(runs: Iterable[PastRun], candidate: Candidate) -> PastRun | None:
+    """The newest run that measured what its variants cost to serve; None where there is none.
+
+    Only one of the same base, with adapters of the same names, tells of this candidate.
+
+    Args:
+        runs: the newest first.
+        candidate: what is up for release now.
+    """
+    for run in runs:
+        is_alike = run.candidate.base == candidate.base and _names(run.candidate) == _names(
+            candidate
+        )
+        if run.serving and is_alike:
+            return run
+    return None
+
+
+def is_of_adapters(run: PastRun, candidate: Candidate) -> bool:
+    """Whether a run was of adapters of the same names, as those of one product are."""
+    return _names(run.candidate) == _names(candidate)
 
 
 def _names(candidate: Candidate) -> set[str]:

@@ -8,6 +8,7 @@ from gate.configuring.config import GateConfig, is_of_serving
 from gate.configuring.suites import is_of_texts
 from gate.digest import digest_json
 from gate.errors import ConfigError
+from gate.released_records import RELEASED, arm_name
 from gate.terms import Check, ResolvedCheck, Task, Use, Variant, read_use
 
 
@@ -36,7 +37,9 @@ def resolve_checks(config: GateConfig) -> Resolution:
     bridges: dict[str, Variant] = {}
     references: dict[str, Variant] = {}
     for check in config.suite.checks:
-        if is_of_serving(check):
+        if check.against == RELEASED:
+            found = [] if config.is_first_release else list(_released_checks(check, config))
+        elif is_of_serving(check):
             found = list(_serving_checks(check, config.variants))
         elif is_of_texts(check.compare):
             found = _by_variant(list(_text_checks(check, config, bridges)))
@@ -52,6 +55,19 @@ def resolve_checks(config: GateConfig) -> Resolution:
         bridges=tuple(one for name, one in bridges.items() if name not in declared),
         references=tuple(one for name, one in references.items() if name not in declared),
     )
+
+
+def _released_checks(check: Check, config: GateConfig) -> Iterator[ResolvedCheck]:
+    """A check of every variant it is about against what was released in its place."""
+    for variant in _named(check.of, config.variants):
+        for task in config.suite.tasks:
+            if check.tasks is None or task.name in check.tasks:
+                yield ResolvedCheck(
+                    check=check,
+                    variant=variant.name,
+                    reference=arm_name(variant.name),
+                    task=task.name,
+                )
 
 
 def _task_checks(
@@ -227,6 +243,7 @@ def _require_judgement(ship: tuple[str, ...], checks: tuple[ResolvedCheck, ...])
         one.variant
         for one in checks
         if one.check.level == "block" and one.task and not is_of_texts(one.check.compare)
+        if one.check.against != RELEASED  # the first release has none
     }
     for name in ship:
         if name not in judged:

@@ -55,10 +55,11 @@ def spread_of(
         The spread; None where the metric is no share and no run tells it.
     """
     by_name = {variant.name: variant for variant in variants}
-    pair = by_name[one.variant], by_name[one.reference]
+    pair = by_name[one.variant], by_name.get(one.reference, by_name[one.variant])
     seen = _seen(one, pair, runs)
     if seen is None and is_share:
-        seen = Spread(ASSUMED_FLIP_RATES.get(pair[0].kind, 0.04), is_share=True, source="assumed")
+        kind = pair[0].kind if one.reference in by_name else "adapter"  # released: trained anew
+        seen = Spread(ASSUMED_FLIP_RATES.get(kind, 0.04), is_share=True, source="assumed")
     if seen is None or not seen.is_share:
         return seen
     noise = max(_noise(one.task, {variant.backend.name for variant in pair}, runs), default=0.0)

@@ -115,7 +115,7 @@ class StageMaker:
     def quantize(self, variant: Variant, use: Use, merge: PlannedStage) -> PlannedStage:
         """The quantization of what a merge gave."""
         inputs = {"model": merge.stage.key}
-        if _calibrates(use):
+        if calibrates(use):
             digests = self._config.suite.calibration_digests
             inputs |= {f"calibration:{index}": one for index, one in enumerate(digests)}
         return self._built(
@@ -281,7 +281,7 @@ def _packages_of(variant: Variant) -> tuple[str, ...]:
     return extensions.find("quantizers", variant.quantize.name).packages
 
 
-def _calibrates(use: Use) -> bool:
+def calibrates(use: Use) -> bool:
     """Whether what a quantizer gives depends on the calibration inputs."""
     extension = extensions.find("quantizers", use.name)
     calibrates = getattr(extension.module, "calibrates", None)

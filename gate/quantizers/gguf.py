@@ -47,9 +47,6 @@ def quantize(
 ) -> WeightReport:
     """Write one GGUF file of a llama.cpp file type: <name of model>-<type>.gguf.
 
-    K-quants are not bit-reproducible across compilers (llama.cpp PR #25353): the file's hash
-    says which one was judged.
-
     Args:
         model: the checkpoint's directory.
         out: the directory to write; it gets exactly this file.
@@ -97,6 +94,11 @@ def quantize(
 def calibrates(params: Mapping[str, Any]) -> bool:
     """Whether calibration inputs decide what `quantize` gives with these parameters."""
     return bool(params.get("imatrix"))
+
+
+def reproduces(params: Mapping[str, Any]) -> bool:
+    """Whether the bytes do not depend on llama.cpp's compiler, as K-quants' do (its PR #25353)."""
+    return params["type"] in (*_UNQUANTIZED, "Q8_0")
 
 
 def _check_matrix(file_type: FileType, imatrix: bool, calibration: Sequence[str]) -> None:

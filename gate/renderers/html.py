@@ -27,6 +27,7 @@ from gate.reporting import (
     signoff_views,
     views,
 )
+from gate.reporting.advice import advice
 from gate.reporting.concerns import bearing
 from gate.reporting.contents import Part, contents, results_of_shipped
 from gate.reporting.document_data import pack_documents
@@ -77,6 +78,7 @@ def render(record: Record) -> str:
         contents=parts,
         shipped=results_of_shipped(record),
         bearing=bearing(record),
+        advice=advice(record),
         documentation=DOCUMENTATION,
         glossary=GLOSSARY,
         again_by=reproduction,

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from gate.presentation import VERDICT_SENTENCES, count
 from gate.records import Record
+from gate.reporting.advice import advice
 from gate.reporting.concerns import failed_stages
 from gate.reporting.markup import bullets, escape, folded, headed
 from gate.reporting.sentences import reasons_of, settling, verdict_sentence, warnings_of
@@ -26,8 +27,8 @@ from gate.reporting.summary_tables import (
 from gate.reporting.views import not_passed, tally
 from gate.result_records import VariantVerdict
 
-MOST_CHARACTERS = 65_536
-"""What a comment on GitHub holds."""
+MOST_CHARACTERS = 65_000
+"""What a comment on GitHub holds, 65,536, less room for the marker and commit of who posts it."""
 
 PICTURE = "checks.png"
 """The key figure, in the file beside."""
@@ -72,6 +73,7 @@ def _top(record: Record, rows: int, picture: str | None) -> Iterator[str]:
 def _tables(record: Record, rows: int) -> Iterator[str]:
     yield variants_grid(record, rows)
     yield headed("Quality, size and speed", serving_grid(record, rows))
+    yield headed("When not to merge", _advice(record))
     yield weights_grid(record, rows)
     yield headed("Did not pass", checks_grid(not_passed(record), rows))
     yield headed("Slices that collapsed", slices_grid(record, rows))
@@ -124,6 +126,11 @@ def _reasons(found: VariantVerdict) -> tuple[str, ...]:
         return tuple(f"warning: {warning}" for warning in warnings_of(found))
     reasons = reasons_of(found)
     return reasons if len(reasons) > 1 else ()
+
+
+def _advice(record: Record) -> str:
+    told = [f"- {escape(sentence, limit=_MOST_SENTENCE)}" for sentence in advice(record)]
+    return "\n".join(("Advice, which changes no verdict:", "", *told)) if told else ""
 
 
 def _picture(record: Record, picture: str | None) -> str:

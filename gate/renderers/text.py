@@ -16,6 +16,7 @@ from gate.presentation import (
     task_text,
 )
 from gate.records import Record
+from gate.reporting.advice import advice
 from gate.reporting.concerns import failed_stages
 from gate.reporting.derivations import evidence
 from gate.reporting.distribution_views import distribution_rows
@@ -55,6 +56,7 @@ def render(record: Record) -> str:
         "\n\n".join(_lineages(record)),
         "\n\n".join(_distributions(record)),
         "\n\n".join(_serving(record)),
+        "\n".join(_advice(record)),
         "\n".join(_weights(record)),
         "\n".join(_open_checks(record)),
         "\n".join(_collapsed(record)),
@@ -171,6 +173,13 @@ def _serving(record: Record) -> Iterable[str]:
         if column.is_vital
     ]
     yield from _side_by_side([("variant", "", *names)], columns)
+
+
+def _advice(record: Record) -> Iterable[str]:
+    told = advice(record)
+    if told:
+        yield "When not to merge: advice, which changes no verdict."
+        yield from (_filled(f"- {sentence}", indent=2, hang=2) for sentence in told)
 
 
 def _side_by_side(fixed: list[tuple[str, ...]], rest: list[tuple[str, ...]]) -> Iterable[str]:

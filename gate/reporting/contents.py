@@ -90,6 +90,8 @@ def _weights(record: Record) -> Part:
         return Part("weights", "Weights", "fail", "not proven")
     if "error" in states:
         return Part("weights", "Weights", "error", "not audited")
+    if "inconclusive" in states:
+        return Part("weights", "Weights", "inconclusive", "not all audited")
     return Part("weights", "Weights", "pass", "proven")
 
 

@@ -9,7 +9,7 @@ from gate.evaluation_records import Document, Sample
 from gate.presentation import anchor, printable
 from gate.records import Record
 from gate.reporting.document_views import DIRECTIONS, Change, Pair, compared_pairs
-from gate.reporting.views import documents_of
+from gate.reporting.views import documents_of, scores_of
 from gate.terms import Task
 
 _DECIMALS = 4
@@ -41,7 +41,7 @@ def pack_documents(record: Record, changes: Collection[Change]) -> str:
         changes: what `changed_documents` finds in it.
     """
     texts = _Texts()
-    variants = tuple(dict.fromkeys(score.variant for score in record.scores))
+    variants = tuple(dict.fromkeys(score.variant for score in scores_of(record)))
     asked = [_look_up(record, task, variants) for task in record.tasks]
     numbers = {one.task.name: number for number, one in enumerate(asked)}
     pairs = compared_pairs(record)
@@ -93,7 +93,7 @@ class _Asked(NamedTuple):
 
 
 def _look_up(record: Record, task: Task, variants: Sequence[str]) -> _Asked:
-    scores = {score.variant: score for score in record.scores if score.task == task.name}
+    scores = {score.variant: score for score in scores_of(record) if score.task == task.name}
     first = next(iter(scores.values()), None)
     documents = documents_of(record, task.name)
     prompts = [document.prompt for document in documents.values()]

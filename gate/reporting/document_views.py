@@ -76,6 +76,12 @@ def changed_documents(record: Record) -> tuple[Change, ...]:
     return tuple(sorted(found, key=lambda one: _order(one, names)))
 
 
+def changes_between(record: Record, pair: Pair) -> tuple[Change, ...]:
+    """Every document that changed between two variants, in the order of `changed_documents`."""
+    names = bearing(record)
+    return tuple(sorted(_changes(record, pair), key=lambda one: _order(one, names)))
+
+
 def _changes(record: Record, pair: Pair) -> Iterable[Change]:
     before = score_of(record, pair.reference, pair.task)
     after = score_of(record, pair.candidate, pair.task)

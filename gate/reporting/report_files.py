@@ -66,11 +66,10 @@ def write_run(record: Record, reports: Path) -> Path:
     Raises:
         StageError: the folder cannot be written.
     """
-    moment = record.provenance.created_at.strftime("%Y%m%dT%H%M%SZ")
     try:
         release = reports / record.release
         release.mkdir(parents=True, exist_ok=True)
-        directory = _unused(release, moment)
+        directory = _unused(release, run_name(record))
         fresh = directory.with_name(f".{directory.name}")
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir()
@@ -81,6 +80,14 @@ def write_run(record: Record, reports: Path) -> Path:
     except OSError as error:
         raise StageError(f"cannot write the reports: {error}") from error
     return directory
+
+
+def run_name(record: Record) -> str:
+    """What the directory of a run is called, in the folder of its release: when it was judged.
+
+    A second run of the same second has another one, which the record does not know.
+    """
+    return record.provenance.created_at.strftime("%Y%m%dT%H%M%SZ")
 
 
 def _unused(release: Path, moment: str) -> Path:

@@ -1,4 +1,4 @@
-"""The commands that do a recorded run again, and each of its merges; or why there is none."""
+"""The commands that do a recorded run, its artifacts and its merges again; or why there is none."""
 
 import re
 import shlex
@@ -9,12 +9,14 @@ from typing import NamedTuple
 from gate.presentation import printable
 from gate.provenance import NOT_INSTALLED
 from gate.records import Artifact, Record
+from gate.reporting.report_files import run_name
 from gate.terms import JsonValue, Source, Use, Variant
 
 NOT_RECORDED = "how the run was started is not recorded"
 """What stands where a record is older than the noun that tells it."""
 
 _DEFAULT_STORE = ".gate/store"
+_DEFAULT_REPORTS = "reports"
 _MERGER = "stream"
 _OPTIONS = ("dtype", "method", "density", "seed", "base_precision", "device")
 _BUILDS = "https://download.pytorch.org/whl/"
@@ -58,7 +60,7 @@ def run_again(record: Record) -> Block:
     title, run, commit = "To run", record.run, record.provenance.git_commit
     if run is None:
         return Block(title, (), (f"{NOT_RECORDED}.",))
-    commands = []
+    commands: list[tuple[str, ...]] = []
     notes = []
     is_in_repository = not PurePosixPath(run.config).is_absolute()
     if is_in_repository and commit and re.fullmatch("[0-9a-f]{7,64}", commit):
@@ -66,10 +68,23 @@ def run_again(record: Record) -> Block:
         notes.append("From the root of the repository.")
     else:
         notes.append("The git commit is not known: compare the content ids above.")
-    store = () if run.store == _DEFAULT_STORE else ("--store", run.store)
-    commands.append(("gate", "run", _no_option(run.config), *store))
+    commands.append(("gate", "run", _no_option(run.config), *_store(record)))
     notes.append("Stages that the store has are not done again: for all of them give another one.")
     return _block(title, commands, notes)
+
+
+def make_again(record: Record) -> Block:
+    """Every merge and quantization in a new store, compared with what was judged."""
+    title = "To make what was judged again, and compare it"
+    if not record.artifacts:
+        return Block(title, (), ("the run made no files.",))
+    place = f"{_DEFAULT_REPORTS}/{record.release}/{run_name(record)}"
+    command = ("gate", "reproduce", place, *_store(record), *_permissions(record))
+    notes = (
+        "From the root of the repository; where this report lies elsewhere, name its folder.",
+        "--base DIR and --adapter NAME=DIR say where those are, if they were moved.",
+    )
+    return _block(title, (command,), notes)
 
 
 def merges(record: Record) -> tuple[Block, ...]:
@@ -100,9 +115,7 @@ def _merge(record: Record, variant: Variant, artifact: Artifact) -> Block:
     if record.run is None:
         notes.append(f"{NOT_RECORDED.capitalize()}: these are paths on the machine that merged.")
     else:
-        allowed = (record.run.allow_pickle, record.run.trust_remote_code)
-        flags = ("--allow-pickle", "--trust-remote-code")
-        command += [flag for flag, is_on in zip(flags, allowed, strict=True) if is_on]
+        command += _permissions(record)
     notes.append("The second command prints the content id.")
     return _block(title, (command, ("python", "-c", _CONTENT_ID, out)), notes, artifact.digest)
 
@@ -149,6 +162,23 @@ def _params(use: Use, artifact: Artifact) -> dict[str, JsonValue]:
     if params.get("base_precision") == "auto" and artifact.report.base_precision:
         params["base_precision"] = artifact.report.base_precision
     return params
+
+
+def _store(record: Record) -> tuple[str, ...]:
+    """The option that names the run's store, where it is not the usual one."""
+    if record.run is None or record.run.store == _DEFAULT_STORE:
+        return ()
+    return "--store", record.run.store
+
+
+def _permissions(record: Record) -> tuple[str, ...]:
+    """The options that allow what the run was allowed."""
+    run = record.run
+    flags = {
+        "--allow-pickle": run is not None and run.allow_pickle,
+        "--trust-remote-code": run is not None and run.trust_remote_code,
+    }
+    return tuple(flag for flag, is_allowed in flags.items() if is_allowed)
 
 
 def _option(name: str, value: JsonValue) -> list[str]:

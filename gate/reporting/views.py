@@ -1,7 +1,7 @@
 """What reports look up in a record: scores, artifacts, documents, what changed between two arms."""
 
 from collections.abc import Iterable
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from gate.aggregates import value_of
 from gate.audit_records import ArtifactAudit, Audit
@@ -20,7 +20,7 @@ from gate.presentation import (
     rule_text,
 )
 from gate.records import Artifact, Record
-from gate.result_records import LISTING_ORDER, CheckResult, NoiseFloor
+from gate.result_records import LISTING_ORDER, CheckResult, NoiseFloor, Outcome
 from gate.terms import Variant
 
 WAS_NOT_THERE, TAKEN_AWAY = "was not there", "taken away"
@@ -45,9 +45,14 @@ def not_passed(record: Record) -> tuple[CheckResult, ...]:
     return tuple(sorted(results, key=lambda r: (r.check.level == "warn", order(r.outcome))))
 
 
+def scores_of(record: Record) -> tuple[Score, ...]:
+    """Every score that a check compares: the run's own, and those of the last release."""
+    return (*record.scores, *(record.released.scores if record.released else ()))
+
+
 def score_of(record: Record, variant: str, task: str) -> Score | None:
     """How a variant did on a task; None where that was not measured."""
-    found = (s for s in record.scores if s.variant == variant and s.task == task)
+    found = (s for s in scores_of(record) if s.variant == variant and s.task == task)
     return next(found, None)
 
 
@@ -73,14 +78,15 @@ class WeightsView(NamedTuple):
 
     Attributes:
         label: the stage: 'audit merge merged'.
-        state: pass where it is proven, fail where it is not, error where it could not be done.
+        state: pass where it is proven, fail where it is not, error where it could not be done,
+            inconclusive where it was not begun.
         sentence: what was found, in one sentence.
         faults: each fault.
         worst: tensors with the least of the change kept, or the largest error, worst first.
     """
 
     label: str
-    state: Literal["pass", "fail", "error"]
+    state: Outcome
     sentence: str
     faults: tuple[str, ...]
     worst: tuple[str, ...]
@@ -93,6 +99,8 @@ def weights_views(record: Record) -> tuple[WeightsView, ...]:
 
 def _weights_view(one: ArtifactAudit) -> WeightsView:
     audit = one.audit
+    if audit is None and one.is_skipped:
+        return WeightsView(one.label, "inconclusive", f"not done: {one.error}", (), ())
     if audit is None:
         return WeightsView(one.label, "error", f"could not be done: {one.error}", (), ())
     if audit.faults:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -49,7 +50,7 @@ def run_in_child(
             env=_environment(batch),
         ) as child,
     ):
-        watchdog = _Watchdog(child, batch.timeout_seconds)
+        watchdog = _Watchdog(child, batch.timeout_seconds, batch.limit_seconds)
         try:
             for event in _converse(child, batch):
                 if isinstance(event, Started):
@@ -68,22 +69,32 @@ def run_in_child(
 
 
 class _Watchdog:
-    """Kills a child whose job takes too long; begins anew with each job."""
+    """Kills a child whose job takes too long, or all of them; begins anew with each job."""
 
-    def __init__(self, child: "subprocess.Popen[str]", seconds: float | None) -> None:
+    def __init__(
+        self, child: "subprocess.Popen[str]", seconds: float | None, in_all: float | None
+    ) -> None:
         self.seconds = seconds
         self.has_bitten = False
         self._child = child
+        self._end = None if in_all is None else time.monotonic() + in_all
         self._timer: threading.Timer | None = None
         self.begin()
 
     def begin(self) -> None:
-        """Give the next job its whole time."""
+        """Give the next job its whole time, or what is left for all of them."""
         self.end()
-        if self.seconds is not None:
-            self._timer = threading.Timer(self.seconds, self._bite)
+        left = None if self._end is None else max(0.0, self._end - time.monotonic())
+        seconds = min((one for one in (self.seconds, left) if one is not None), default=None)
+        if seconds is not None:
+            self._timer = threading.Timer(seconds, self._bite)
             self._timer.daemon = True
             self._timer.start()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has bitten because the time for all of them was over."""
+        return self.has_bitten and self._end is not None and time.monotonic() >= self._end
 
     def end(self) -> None:
         """Watch no longer."""
@@ -136,6 +147,8 @@ def _post_mortem(returncode: int, log: Path, watchdog: _Watchdog) -> StageError:
     """Why a child ended without a word for its jobs, with the tail of its log."""
     tail = log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_TAIL_LINES:]
     told = "".join(f"\n    {line}" for line in tail)
+    if watchdog.is_over:
+        return StageError(f"it was stopped when the time for its stages was over{told}")
     if watchdog.has_bitten and watchdog.seconds is not None:
         return StageError(
             f"it took longer than {watchdog.seconds / 60:g} minutes and was stopped{told}",

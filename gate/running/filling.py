@@ -7,11 +7,18 @@ from pathlib import Path
 from gate.configuring.config import GateConfig
 from gate.errors import ConfigError
 from gate.executors.local import execute
-from gate.jobs import Batch, Done, Event, Failed, Job, RunBatch, Served
+from gate.jobs import Batch, Done, Event, Failed, Job, NotRun, RunBatch, Served
+from gate.planning.soonest import Stages
 from gate.planning.stages import PlannedStage
 from gate.planning.todo import Sources, Todo
+from gate.running.budget import Pacing, Settled
 from gate.store import OUTPUT, Finished, StageCost, Store, unlimited_key
 from gate.terms import LocalAdapter, Stage
+
+
+def _never() -> str | None:
+    """Nothing settles the verdict before all stages have run."""
+    return None
 
 
 class Watcher:
@@ -34,7 +41,8 @@ class Filling:
     """One run's filling of the store, in one round or in several.
 
     Attributes:
-        failures: {stage key: why it failed}, of all rounds.
+        failures: {stage key: why it failed, or was not run}, of all rounds.
+        is_cut: whether stages were left out, for want of time or need.
     """
 
     def __init__(
@@ -45,6 +53,7 @@ class Filling:
         store: Store,
         watcher: Watcher,
         run_batch: RunBatch,
+        pacing: Pacing | None = None,
     ) -> None:
         """Take what every batch is made from.
 
@@ -54,13 +63,17 @@ class Filling:
             store: where outputs go.
             watcher: is told what happens.
             run_batch: how a batch is run.
+            pacing: keeps to a budget of time; None where there is none.
         """
         self.failures: dict[str, str] = {}
+        self.is_cut = False
         self._config = config
         self._sources = sources
         self._store = store
         self._watcher = watcher
         self._run_batch = run_batch
+        self._pacing = pacing
+        self._settled: Settled = _never
         self._planned: dict[str, PlannedStage] = {}
         self._tried: set[str] = set()
         self._spent: dict[str, StageCost] = {}
@@ -70,8 +83,15 @@ class Filling:
         to_run = tuple(one for one in todo.to_run if one.stage.key not in self._tried)
         return todo._replace(to_run=to_run)
 
-    def fill(self, todo: Todo) -> None:
+    def fill(self, todo: Todo, *, settled: Settled = _never) -> None:
         """Run the stages that are to run, those that share a loaded model together.
+
+        With a budget, those first that can settle the verdict soonest, none after it is settled,
+        and none for which there is no time left.
+
+        Args:
+            todo: the plan, and what is to run of it.
+            settled: says why the verdict cannot change any more, or None.
 
         Raises:
             ConfigError: a stage found that the input is wrong.
@@ -86,7 +106,9 @@ class Filling:
             self._tried.add(planned.stage.key)
             if planned.is_live:  # what a server said in an earlier run must not stand for this one
                 self._store.forget(planned.stage)
-        execute(_batches(todo.to_run), run=self._run)
+        batches = tuple(_batches(todo.to_run))
+        self._settled = settled
+        execute(self._pacing.order(batches, todo.plan) if self._pacing else batches, run=self._run)
 
     def whole(self, todo: Todo) -> Todo:
         """A plan split into what the store had before this run, and what this run tried."""
@@ -95,6 +117,14 @@ class Filling:
             cached=tuple(one for one in todo.plan.stages if one not in tried), to_run=tried
         )
 
+    def left_out(self) -> dict[str, list[str]]:
+        """{why: labels of the stages that were not run for it}."""
+        found: dict[str, list[str]] = {}
+        for key, why in self.failures.items():
+            if isinstance(why, NotRun):
+                found.setdefault(why, []).append(self._planned[key].label)
+        return found
+
     def clear_journals(self) -> None:
         """Forget the answers of servers, unless a stage that asked one has to be resumed."""
         live = [self._planned[key] for key in self._tried if self._planned[key].is_live]
@@ -102,10 +132,10 @@ class Filling:
         for journal in {self._journal(one) for one in live} - kept:
             shutil.rmtree(journal, ignore_errors=True)
 
-    def _run(self, group: tuple[PlannedStage, ...]) -> None:
+    def _run(self, group: Stages) -> None:
         """Run one batch, without the stages of which something they need has failed."""
         group = tuple(planned for planned in group if not self._is_lost(planned))
-        if not group:
+        if not group or self._is_cut_off(group):
             return
         batch = Batch(
             jobs=tuple(self._job(planned) for planned in group),
@@ -118,16 +148,26 @@ class Filling:
             },
             python=group[0].python,
             timeout_seconds=60 * self._config.timeout_minutes,
+            limit_seconds=self._pacing.budget.left if self._pacing else None,
         )
         log = self._store.root / "logs" / f"{group[0].stage.key}.log"
         self._run_batch(batch, log, self._follow)
 
+    def _is_cut_off(self, group: Stages) -> bool:
+        """Whether a batch is not begun, for want of time or need."""
+        refusal = self._pacing.refusal(group, self._settled) if self._pacing else None
+        if refusal is not None:
+            self.is_cut = True
+            self.failures |= {one.stage.key: NotRun(refusal) for one in group}
+        return refusal is not None
+
     def _is_lost(self, planned: PlannedStage) -> bool:
-        """Whether what a stage needs has failed, which is then why it fails too."""
+        """Whether what a stage needs is not there, which is then why it is not there either."""
         for key in planned.needs.values():
-            if key in self.failures:
-                reason = f"it needs '{self._planned[key].label}', which failed"
-                self.failures[planned.stage.key] = reason
+            why = self.failures.get(key)
+            if why is not None:
+                failed = f"it needs '{self._planned[key].label}', which failed"
+                self.failures[planned.stage.key] = why if isinstance(why, NotRun) else failed
                 return True
         return False
 
@@ -186,9 +226,18 @@ class Filling:
         if isinstance(event, Failed):
             if event.exit_status == ConfigError.exit_status:
                 raise ConfigError(f"{planned.label}: {event.problem}", hint=event.hint)
-            hint = f" ({event.hint})" if event.hint else ""
-            self.failures[event.key] = f"{event.problem}{hint}"
+            self.failures[event.key] = why = self._reason(event)
+            if isinstance(why, NotRun):
+                event = event.model_copy(update={"problem": why, "hint": None})
         self._watcher.event(planned, event)
+
+    def _reason(self, event: Failed) -> str:
+        """Why a stage ended without an output: it failed, or the budget ended before it did."""
+        if self._pacing is not None and not self._pacing.budget.left:
+            self.is_cut = True
+            return NotRun(f"it was stopped when {self._pacing.budget.spent}")
+        hint = f" ({event.hint})" if event.hint else ""
+        return f"{event.problem}{hint}"
 
     def _note_cost(self, finished: Finished | None) -> None:
         if finished is not None:
@@ -204,7 +253,7 @@ class Filling:
         return StageCost(seconds=seconds, peak_memory_bytes=peak, interpreter=event.interpreter)
 
 
-def _batches(to_run: Iterable[PlannedStage]) -> Iterator[tuple[PlannedStage, ...]]:
+def _batches(to_run: Iterable[PlannedStage]) -> Iterator[Stages]:
     """The stages to run, those that share a loaded model together."""
     groups: dict[str, list[PlannedStage]] = {}
     for planned in to_run:

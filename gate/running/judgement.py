@@ -6,22 +6,24 @@ from typing import NamedTuple
 
 from gate.audit_records import ArtifactAudit, Audit
 from gate.configuring.config import GateConfig
-from gate.configuring.suites import Suite
 from gate.distribution_records import Distribution
 from gate.errors import ConfigError
 from gate.evaluation_records import Corpus, Evaluation, Score
+from gate.jobs import NotRun
 from gate.judging.duplicates import (
     find_duplicates,
     noise_without_duplicates,
     without_duplicates,
 )
 from gate.judging.judge import judge, verdict_of
-from gate.judging.looks import look_sizes
+from gate.judging.looks import planned_looks
 from gate.judging.noise import Noise
 from gate.lineage_records import Duplicates
 from gate.planning.plan import Plan
+from gate.planning.released import without_counterpart
 from gate.planning.todo import Sources
 from gate.quantizing.calibration import find_overlap, read_calibration
+from gate.released_records import Released, arm_name
 from gate.result_records import CheckResult, VariantVerdict
 from gate.running.found import (
     read_distributions,
@@ -71,6 +73,7 @@ def judge_plan(
     store: Store,
     *,
     failures: Mapping[str, str],
+    released: Released | None = None,
 ) -> Judgement:
     """Read what a plan's stages gave and judge every check.
 
@@ -80,6 +83,7 @@ def judge_plan(
         plan: whose stages are in the store or among the failures.
         store: where the outputs are.
         failures: {stage key: why it failed}.
+        released: the release that checks compare with.
 
     Raises:
         ConfigError: a quantizer was calibrated on what a task judges.
@@ -94,14 +98,14 @@ def judge_plan(
     audits = tuple(_audits(plan, store, failures))
     noise = noise_without_duplicates(read_noise(plan, asked, failed, store, failures), duplicates)
     serving = read_serving(config, sources.base, sources.adapters, plan, store)
-    looks = _looks(config.suite, scores.values())
+    looks = planned_looks(config.suite.sequential, config.suite.tasks, scores.values())
     distributions = read_distributions(plan, store)
     results = judge(
         plan.checks,
-        scores,
+        {**scores, **without_duplicates(_stored(released), duplicates)},
         corpora,
-        failed | unmeasured(plan, store, failures) | unread(plan, store, failures),
-        noise=noise,
+        failed | _unmeasured(plan, store, failures, released),
+        noise=_with_released(noise),
         distributions=distributions,
         serving={one.variant: one for one in serving},
         looks=looks,
@@ -119,6 +123,27 @@ def judge_plan(
         duplicates,
         (*distributions.values(), *_readings_again(noise)),
     )
+
+
+def _unmeasured(
+    plan: Plan, store: Store, failures: Mapping[str, str], released: Released | None
+) -> dict[tuple[str, str], str]:
+    """Why there is nothing to compare, besides scores of this run."""
+    return {
+        **unmeasured(plan, store, failures),
+        **unread(plan, store, failures),
+        **without_counterpart(plan.checks, released),
+    }
+
+
+def _stored(released: Released | None) -> dict[tuple[str, str], Score]:
+    return {(one.variant, one.task): one for one in released.scores} if released else {}
+
+
+def _with_released(noise: Noise) -> Noise:
+    """What was released in a variant's place is taken to be as noisy as its engine is now."""
+    then = {arm_name(variant): engine for variant, engine in noise.engines.items()}
+    return noise._replace(engines={**noise.engines, **then})
 
 
 def _readings_again(noise: Noise) -> Iterator[Distribution]:
@@ -149,18 +174,6 @@ def _corpora(
         if asked:
             corpora[task.name] = Corpus(task=task.name, documents=max(asked, key=len))
     return corpora
-
-
-def _looks(suite: Suite, scores: Iterable[Score]) -> dict[str, tuple[int, ...]]:
-    """Documents at each look, of the tasks that any variant was evaluated on."""
-    if suite.sequential is None:
-        return {}
-    limits = {task.name: task.limit for task in suite.tasks}
-    found: dict[str, tuple[int, ...]] = {}
-    for score in scores:
-        documents = min(score.available, limits[score.task] or score.available)
-        found.setdefault(score.task, look_sizes(suite.sequential, documents))
-    return found
 
 
 def _refuse_shown(config: GateConfig, corpora: Iterable[Corpus]) -> None:
@@ -208,6 +221,7 @@ def _audits(plan: Plan, store: Store, failures: Mapping[str, str]) -> Iterator[A
             variants=one.variants,
             audit=found,
             error=None if found else failures.get(one.key, "it was not run"),
+            is_skipped=found is None and isinstance(failures.get(one.key), NotRun),
         )
 
 

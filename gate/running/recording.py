@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from gate.configuring.config import GateConfig
+from gate.jobs import NotRun
 from gate.judging.duplicates import duplicate_warnings
 from gate.judging.judge import verdict_of_run
 from gate.judging.noise import Noise, noise_floor
@@ -12,10 +13,12 @@ from gate.lineage import lineages
 from gate.lineage_records import Policy
 from gate.planning.past_runs import PastRun
 from gate.planning.plan import Plan, artifact_name
+from gate.planning.released import notes_of_release
 from gate.planning.todo import Sources, Todo
 from gate.policy import policy_of
 from gate.provenance import collect_provenance, repository
 from gate.records import Artifact, Record, RunCommand, StageRecord, WeightReport
+from gate.released_records import Released
 from gate.result_records import NoiseFloor
 from gate.running.judgement import Judgement
 from gate.running.worker import REPORT_FILE
@@ -32,6 +35,8 @@ def make_record(
     judgement: Judgement,
     failures: Mapping[str, str],
     released: PastRun | None = None,
+    compared: Released | None = None,
+    budget_seconds: float | None = None,
 ) -> Record:
     """The record of a run whose stages are in the store or among the failures.
 
@@ -43,6 +48,8 @@ def make_record(
         judgement: what the checks found in them.
         failures: {stage key: why it failed}.
         released: the last release, with whose policy this run's is compared.
+        compared: the release with whose scores checks compare.
+        budget_seconds: the time that the stages were given; None for all they take.
     """
     plan = todo.plan
     verdicts = judgement.verdicts
@@ -75,12 +82,19 @@ def make_record(
             {name for planned in plan.stages for name in planned.stage.packages},
             root=config.path.parent,
         ),
-        run=_run_command(config, store),
-        warnings=(*todo.notes, *_warnings(artifacts, judgement)),
+        run=_run_command(config, store, budget_seconds),
+        warnings=(
+            *todo.notes,
+            *notes_of_release(config, compared),
+            *_warnings(artifacts, judgement),
+        ),
+        declared_serving=config.declared_serving,
+        released=compared,
+        first_release=config.first_release,
     )
 
 
-def _run_command(config: GateConfig, store: Store) -> RunCommand:
+def _run_command(config: GateConfig, store: Store, budget_seconds: float | None) -> RunCommand:
     root = repository(config.path.parent)
 
     def told(path: Path) -> str:
@@ -94,6 +108,7 @@ def _run_command(config: GateConfig, store: Store) -> RunCommand:
         store=told(store.root),
         allow_pickle=config.allow_pickle,
         trust_remote_code=config.trust_remote_code,
+        budget_seconds=budget_seconds,
     )
 
 
@@ -157,7 +172,7 @@ def _stage_records(todo: Todo, store: Store, failures: Mapping[str, str]) -> Ite
     cached = {planned.stage.key for planned in todo.cached}
     for planned in todo.plan.stages:
         stage = planned.stage
-        finished = store.find(stage)
+        finished, why = store.find(stage), failures.get(stage.key)
         yield StageRecord(
             key=stage.key,
             kind=stage.kind,
@@ -167,5 +182,6 @@ def _stage_records(todo: Todo, store: Store, failures: Mapping[str, str]) -> Ite
             peak_memory_bytes=finished.cost.peak_memory_bytes if finished else None,
             packages=stage.packages,
             interpreter=finished.cost.interpreter if finished else None,
-            error=failures.get(stage.key),
+            error=None if isinstance(why, NotRun) else why,
+            skipped=str(why) if isinstance(why, NotRun) else None,
         )

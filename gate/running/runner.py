@@ -6,9 +6,11 @@ from typing import NamedTuple
 from gate.configuring.config import GateConfig
 from gate.jobs import RunBatch
 from gate.planning.past_runs import last_release, past_runs
+from gate.planning.released import find_released
 from gate.planning.todo import locate_sources
 from gate.records import Record
 from gate.reporting.report_files import write_run
+from gate.running.budget import Budget, Pacing
 from gate.running.children import run_in_child
 from gate.running.filling import Filling, Watcher
 from gate.running.recording import make_record
@@ -30,6 +32,7 @@ def run_gate(
     reports: Path,
     watcher: Watcher | None = None,
     run_batch: RunBatch = run_in_child,
+    budget: Budget | None = None,
 ) -> FinishedRun:
     """Run whatever the store does not have, judge every check, and write the reports.
 
@@ -39,6 +42,8 @@ def run_gate(
         reports: the folder in which <release>/<run>/ is made.
         watcher: is told what happens.
         run_batch: how a batch is run; a child process unless a test says otherwise.
+        budget: the time that the stages have; with one, those come first that can settle the
+            verdict soonest, and none is run once it is settled.
 
     Raises:
         ConfigError: the input is wrong; nothing was judged.
@@ -46,13 +51,26 @@ def run_gate(
         KeyboardInterrupt: the user stopped it; finished stages are kept.
     """
     watcher = watcher or Watcher()
+    compared = find_released(config, reports)
     with store.lock(on_wait=watcher.say):
         sources = locate_sources(config, store)
         for source in (sources.base, *sources.adapters.values()):
             store.remember(source)
-        filling = Filling(config, sources, store=store, watcher=watcher, run_batch=run_batch)
+        filling = Filling(
+            config,
+            sources,
+            store=store,
+            watcher=watcher,
+            run_batch=run_batch,
+            pacing=Pacing(budget, store, config.ship) if budget else None,
+        )
         todo, judgement = fill_in_rounds(
-            config, sources, store=store, filling=filling, watcher=watcher
+            config,
+            sources,
+            store=store,
+            filling=filling,
+            watcher=watcher,
+            released=compared,
         )
         filling.clear_journals()
         record = make_record(
@@ -63,5 +81,7 @@ def run_gate(
             judgement=judgement,
             failures=filling.failures,
             released=last_release(past_runs(reports), config.candidate),
+            compared=compared,
+            budget_seconds=budget.seconds if budget else None,
         )
         return FinishedRun(record, write_run(record, reports))

@@ -1,0 +1,1 @@
+"""A gate under pytest: what is collected, the one run behind it, what each test says."""

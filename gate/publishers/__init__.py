@@ -1,0 +1,1 @@
+"""Where a release is published: one file a place, each with a function `publish`."""
