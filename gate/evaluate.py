@@ -4,6 +4,7 @@ import math
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from gate.evaluating.loading import LoadedTask, check_metric, document_hash, loa
 from gate.evaluating.metrics import find_aggregation
 from gate.evaluating.samples import read_document, read_sample
 from gate.evaluation_records import Evaluation, Sample
+from gate.jobs import Share
 from gate.terms import Task
 
 if TYPE_CHECKING:
@@ -30,10 +32,11 @@ BINARY_METRICS = frozenset(
 CHUNK = 50
 """Documents that are kept together: looks begin at 50 documents and double."""
 
-_ASKED_AT_ONCE = 200
+PART = 200
 """Documents whose rows are sorted into batches together; fewer fill batches worse.
 
 In the demo's tasks 50 took 5 to 20 % more tokens than all documents at once, 200 took 2 to 4 %.
+Parts begin at multiples of it, whoever asks them: in other batches, last bits differ.
 """
 
 
@@ -65,12 +68,48 @@ def evaluate_task(
         return _Run(lm, load_task(task, Path(scratch)), on_progress, partial).evaluation()
 
 
+def evaluate_share(
+    lm: "GateLM",
+    task: Task,
+    share: Share,
+    *,
+    on_progress: Callable[[int, int], None],
+    partial: Path,
+) -> None:
+    """Keep what the model answers to a share of a task's documents: every so many-th part.
+
+    Args:
+        lm: the loaded model.
+        task: the task.
+        share: which parts.
+        on_progress: hears (documents of the share done, documents in all).
+        partial: the folder that the workers of all shares keep their documents in.
+
+    Raises:
+        ConfigError: as `evaluate_task`.
+        StageError: as `evaluate_task`.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        _Run(lm, load_task(task, Path(scratch)), on_progress, partial).chunks(share)
+
+
+def gather_shares(task: Task, *, partial: Path) -> Evaluation:
+    """The evaluation that the workers of all shares have kept the documents of.
+
+    Raises:
+        StageError: documents are missing.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        loaded = load_task(task, Path(scratch))
+        return _Run(None, loaded, lambda *_: None, partial).evaluation()
+
+
 class _Run:
     """One evaluation: a loaded task on a loaded model."""
 
     def __init__(
         self,
-        lm: "GateLM",
+        lm: "GateLM | None",
         loaded: LoadedTask,
         on_progress: Callable[[int, int], None],
         partial: Path | None,
@@ -84,37 +123,46 @@ class _Run:
         loaded.inner.aggregation = lambda: defaultdict(lambda: len)
 
     def evaluation(self) -> Evaluation:
-        """What was kept, and what the model answers to the rest."""
-        chunks = self._kept()
-        missing = [first for first in range(0, self._total, CHUNK) if first not in chunks]
-        done = self._total - sum(len(self._places(first)) for first in missing)
+        """All chunks as one."""
+        return _evaluation(self._loaded, tuple(self.chunks().values()), self._total)
+
+    def chunks(self, share: Share | None = None) -> dict[int, Chunk]:
+        """{place it begins at: chunk} of a share: what was kept, and the answers to the rest."""
+        wanted = [first for first in range(0, self._total, CHUNK) if _is_in(share, first)]
+        chunks = {first: kept for first in wanted if (kept := self._kept(first)) is not None}
+        done = sum(len(self._places(first)) for first in chunks)
         self._on_progress(done, self._total)
-        step = _ASKED_AT_ONCE // CHUNK
-        for start in range(0, len(missing), step):
-            asked = self._ask(missing[start : start + step], done)
+        missing = [first for first in wanted if first not in chunks]
+        for _, part in groupby(missing, key=lambda first: first // PART):
+            asked = self._ask(tuple(part), done)
             done += sum(len(chunk.samples) for chunk in asked.values())
             chunks |= asked
-        return _evaluation(self._loaded, tuple(chunks.values()), self._total)
+        return chunks
+
+    @property
+    def _model(self) -> "GateLM":
+        if self._lm is None:
+            name = self._loaded.task.name
+            raise StageError(f"task {name}: documents that were shared out are not there")
+        return self._lm
 
     def _places(self, first: int) -> range:
         """The places of a chunk that are evaluated."""
         return range(first, min(first + CHUNK, self._total))
 
-    def _kept(self) -> dict[int, Chunk]:
-        """{place it begins at: chunk} of those in the folder."""
+    def _kept(self, first: int) -> Chunk | None:
+        """A chunk in the folder: the whole one, or as far as the limit goes."""
         if self._partial is None:
-            return {}
-        found = {
-            first: read_chunk(self._partial, first, of=_digest(self._loaded, first))
-            for first in range(0, self._total, CHUNK)
-        }
-        return {first: chunk for first, chunk in found.items() if chunk is not None}
+            return None
+        whole = _digest(self._loaded, range(first, first + CHUNK))
+        as_asked = _digest(self._loaded, self._places(first))
+        kept = read_chunk(self._partial, first, of=whole)
+        if kept is None and as_asked != whole:
+            kept = read_chunk(self._partial, first, of=as_asked)
+        return kept
 
     def _ask(self, firsts: Sequence[int], done: int) -> dict[int, Chunk]:
-        """{place it begins at: chunk} of the model's answers.
-
-        A chunk that the limit cuts short is not kept in the folder.
-        """
+        """{place it begins at: chunk} of the model's answers, which the folder keeps."""
         loaded, task = self._loaded, self._loaded.task
         places = [place for first in firsts for place in self._places(first)]
         logged = self._logged([loaded.order[place] for place in places], done)
@@ -133,13 +181,13 @@ class _Run:
                         loaded,
                         aggregation,
                         place=places[index],
-                        request_hash=self._lm.request_hash(index),
+                        request_hash=self._model.request_hash(index),
                     )
                     for index in own
                 ),
             )
-            if self._partial is not None and len(own) == len(_ids(loaded, first)):
-                of = _digest(loaded, first)
+            if self._partial is not None:
+                of = _digest(loaded, self._places(first))
                 write_chunk(self._partial, first, chunks[first], of=of)
         return chunks
 
@@ -148,13 +196,13 @@ class _Run:
         from lm_eval.evaluator import evaluate
 
         task, loaded = self._loaded.task, self._loaded
-        self._lm.begin(
+        self._model.begin(
             name_document=lambda index: f"task {task.name}: document {ids[index]}",
             on_progress=lambda more, _: self._on_progress(done + more, self._total),
         )
         loaded.inner.doc_iterator = lambda **_: enumerate(loaded.documents[one] for one in ids)
         results = evaluate(
-            self._lm,
+            self._model,
             {"tasks": {task.name: loaded.inner}},
             samples={task.name: list(ids)},
             bootstrap_iters=0,
@@ -165,15 +213,16 @@ class _Run:
         return [one for one in results["samples"][task.name] if one["filter"] == task.filter]
 
 
-def _ids(loaded: LoadedTask, first: int) -> tuple[int, ...]:
-    """The documents of a whole chunk, whatever the limit."""
-    return loaded.order[first : first + CHUNK]
+def _is_in(share: Share | None, first: int) -> bool:
+    """Whether the part that a chunk is in is of a share."""
+    return share is None or first // PART % share.of == share.part
 
 
-def _digest(loaded: LoadedTask, first: int) -> str:
-    """What a chunk is of: the task but for its limit, and each document."""
+def _digest(loaded: LoadedTask, places: range) -> str:
+    """What a chunk is of: the task but for its limit, and each document that there is."""
     task = loaded.task.model_dump(mode="json", exclude={"limit", "path"})
-    documents = [[one, document_hash(loaded.documents[one])] for one in _ids(loaded, first)]
+    ids = loaded.order[places.start : places.stop]
+    documents = [[one, document_hash(loaded.documents[one])] for one in ids]
     return digest_json({"task": task, "documents": documents})
 
 

@@ -1,8 +1,12 @@
 """What a worker is told to do, and what it tells while it does it."""
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
+
+from pydantic import Field
 
 from gate.errors import GateError
 from gate.terms import JsonValue, LocalAdapter, Noun, Reading, Speed, Stage, Task, Text, Use
@@ -38,6 +42,7 @@ class Job(Noun):
         reading: how distributions are compared over it.
         reference: what a candidate is compared with: the variant to load beside it, or the
             directory of what was read of it; None where a reference is read.
+        variant: the first variant that needs it.
     """
 
     stage: Stage
@@ -55,11 +60,24 @@ class Job(Noun):
     text: Text | None = None
     reading: Reading | None = None
     reference: Served | str | None = None
+    variant: str = ""
 
     @property
     def served(self) -> Served:
         """The variant that it loads."""
         return Served(use=self.stage.use, model=self.model, adapters=self.adapters)
+
+
+class Share(Noun):
+    """A part of the documents of each evaluation of a batch, for a worker of its own.
+
+    Attributes:
+        part: which one, from 0.
+        of: how many there are.
+    """
+
+    part: int
+    of: int
 
 
 class Batch(Noun):
@@ -71,6 +89,9 @@ class Batch(Noun):
         python: the interpreter to run in; None for the gate's own.
         timeout_seconds: the longest that one job may take; None for no end.
         limit_seconds: the longest that all of them may take; None for no end.
+        share: the documents that are asked and kept, with no output; None for all of them.
+        is_answered: whether all documents are kept already, and no model is loaded.
+        variables: of the child's environment, which say what of the machine is its own.
     """
 
     jobs: tuple[Job, ...]
@@ -78,6 +99,9 @@ class Batch(Noun):
     python: str | None = None
     timeout_seconds: float | None = None
     limit_seconds: float | None = None
+    share: Share | None = None
+    is_answered: bool = False
+    variables: dict[str, str] = Field(default_factory=dict)
 
 
 class Started(Noun):
@@ -127,3 +151,45 @@ Event = Started | Progress | Done | Failed
 OnEvent = Callable[[Event], None]
 RunBatch = Callable[[Batch, Path, OnEvent], None]
 """Runs a batch with a log file: in a child (`run_in_child`), or here (`run_in_process`)."""
+
+
+class Line:
+    """Takes a batch's events, and lets who listens to them stop what sends them.
+
+    Attributes:
+        is_cut: whether nobody listens any more.
+    """
+
+    def __init__(self, on_event: OnEvent) -> None:
+        """Give each event to `on_event`, in the thread that sends it."""
+        self.is_cut = False
+        self._on_event = on_event
+        self._stops: list[Callable[[], None]] = []
+        self._lock = threading.Lock()
+
+    def __call__(self, event: Event) -> None:
+        """Send an event; nothing happens once the line is cut."""
+        if not self.is_cut:
+            self._on_event(event)
+
+    @contextmanager
+    def stopped_by(self, stop: Callable[[], None]) -> Iterator[None]:
+        """While this lasts, cutting the line calls `stop`; at once where it has been cut."""
+        with self._lock:
+            self._stops.append(stop)
+            is_late = self.is_cut
+        if is_late:
+            stop()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._stops.remove(stop)
+
+    def cut(self) -> None:
+        """Listen no longer, and stop what sends."""
+        with self._lock:
+            self.is_cut = True
+            stops = tuple(self._stops)
+        for stop in stops:
+            stop()

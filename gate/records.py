@@ -88,6 +88,8 @@ class StageRecord(Noun):
     Attributes:
         packages: versions of what it names, in the interpreter that ran it.
         interpreter: version and path of that interpreter; None where it did not run.
+        threads: that it computed with beside others, which can change the last digit of a sum;
+            None where its engine chose.
         error: why it failed.
         skipped: why it was not run, where nothing failed.
     """
@@ -100,6 +102,7 @@ class StageRecord(Noun):
     peak_memory_bytes: int | None
     packages: dict[str, str]
     interpreter: str | None = None
+    threads: int | None = None
     error: str | None = None
     skipped: str | None = None
 

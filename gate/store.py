@@ -31,11 +31,13 @@ class StageCost(Noun):
         seconds: wall clock; of an evaluation in several looks, of all of them so far.
         peak_memory_bytes: the largest resident set of its child.
         interpreter: version and path of the Python that ran it.
+        threads: that it computed with beside others; None where its engine chose.
     """
 
     seconds: float
     peak_memory_bytes: int | None
     interpreter: str | None = None
+    threads: int | None = None
 
 
 class Finished(Noun):

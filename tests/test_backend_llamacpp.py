@@ -156,6 +156,41 @@ def test_an_end_token_before_the_least_length_does_not_end_the_answer(gguf, tmp_
     assert some[:2] == all_of_them[:2]
 
 
+def test_answers_of_different_lengths_come_in_the_order_of_their_prompts(gguf):
+    texts = [
+        CONTEXT + text for text in ("Its number", "No", "Send it", "The blue one", "When", "x")
+    ]
+    lengths = [9, 1, 4, 12, 2, 7]
+    with opened(llamacpp.open_model(gguf, [], batch_size=2)) as engine:
+        rows = [
+            PromptRow(tuple(engine.encode(text, add_special_tokens=True)), (), most, most)
+            for text, most in zip(texts, lengths, strict=True)
+        ]
+        together = list(engine.generate(rows))
+        alone = [next(engine.generate([row])) for row in rows]
+
+    assert [len(answer) for answer in together] == lengths
+    assert together == alone
+
+
+def test_choices_of_several_documents_score_as_each_by_itself(gguf):
+    asked = [
+        (f"{CONTEXT}Question {place}: is it", choice)
+        for place in range(5)
+        for choice in (" late", " lost", " lost and found", " on its way to me")
+    ]
+    with opened(llamacpp.open_model(gguf, [])) as engine:
+        together = scores(GateLM(engine), pairs(asked))
+        alone = [scores(GateLM(engine), pairs([one]))[0] for one in asked]
+
+    assert together == pytest.approx(alone, abs=0.01)
+
+
+def test_nothing_asked_is_nothing_answered(gguf):
+    with opened(llamacpp.open_model(gguf, [])) as engine:
+        assert list(engine.score([])) == list(engine.generate([])) == []
+
+
 def test_text_and_tokens_are_each_others_inverse(gguf):
     hostile = "<script>alert('x')</script> {{ 7*7 }} é漢 \n\n\t end"
 

@@ -64,6 +64,17 @@ def test_wrong_config_is_status_2_and_a_sentence_without_a_traceback(folder):
     assert done.stdout == ""
 
 
+def test_a_number_of_workers_that_is_none_is_status_2_with_an_example(folder):
+    done = gate("run", "--workers", "0", cwd=folder)
+    assert done.returncode == 2
+    assert "gate: --workers 0: no number of workers\n  hint: for example 2 or auto" in done.stderr
+
+
+def test_the_command_line_says_how_many_workers(folder):
+    fill(folder)
+    assert gate("run", "--workers", "auto", cwd=folder).returncode == 0
+
+
 def test_wrong_usage_is_status_2(tmp_path):
     assert gate("run", "--nonsense", cwd=tmp_path).returncode == 2
 

@@ -257,6 +257,31 @@ def test_a_stage_has_a_longest_time(tmp_path):
     assert "timeout_minutes" in told
 
 
+def test_one_thing_is_done_at_a_time_unless_gate_yaml_says_otherwise(tmp_path):
+    assert load_config(write_gate(tmp_path, "base", "adapter")).workers == 1
+    given = {"4": 4, "auto": "auto"}
+    for text, workers in given.items():
+        gate = GATE + f"workers: {text}\n"
+        assert load_config(write_gate(tmp_path, "base", "adapter", gate=gate)).workers == workers
+
+
+@pytest.mark.parametrize("text", ["0", "many", "1.5"])
+def test_workers_are_a_number_or_auto(tmp_path, text):
+    assert "workers" in refusal(tmp_path, gate=GATE + f"workers: {text}\n")
+
+
+def test_what_a_variant_takes_in_memory_can_be_declared(tmp_path):
+    gate = GATE + "memory_gib: {{merged: 1.5}}\n"
+    config = load_config(write_gate(tmp_path, "base", "adapter", gate=gate))
+    assert config.memory_bytes == {"merged": 3 << 29}
+
+
+def test_memory_of_an_unknown_variant_is_refused_with_the_nearest(tmp_path):
+    told = refusal(tmp_path, gate=GATE + "memory_gib: {{mergd: 2}}\n")
+    assert "memory_gib.mergd: no variant 'mergd'" in told
+    assert "merged" in told
+
+
 def test_a_check_of_speed_on_a_task_is_refused(tmp_path):
     check = "  - {of: rtn, against: adapter, compare: speed, at_least: 1, tasks: [colors]}\n"
     told = refusal(tmp_path, suite=SUITE.replace("noise_floor", f"{check}noise_floor"))

@@ -9,9 +9,9 @@ from task_builder import CHOICE, WRITTEN, Roomy, evaluate, metric_list, rows, wr
 from gate.backends.hf import open_model
 from gate.engines.language_models import GateLM
 from gate.errors import StageError
-from gate.evaluate import CHUNK, evaluate_task
-from gate.jobs import Batch, Done, Job, Progress
-from gate.running.worker import run_in_process
+from gate.evaluate import CHUNK, evaluate_share, evaluate_task, gather_shares
+from gate.jobs import Batch, Done, Job, Progress, Share
+from gate.running.worker import EVALUATION_FILE, run_in_process
 from gate.terms import Stage, Use
 
 
@@ -28,6 +28,19 @@ class Failing(Roomy):
             if self.left < 0:
                 raise StageError("killed", hint=str(row))
             yield found
+
+
+class Counting(Roomy):
+    """Counts how many rows it is asked at once."""
+
+    def __init__(self):
+        super().__init__()
+        self.asked_at_once = []
+
+    def score(self, rows):
+        rows = list(rows)
+        self.asked_at_once.append(len(rows))
+        return super().score(rows)
 
 
 def names(folder):
@@ -92,13 +105,52 @@ def test_a_shorter_run_takes_a_part_of_what_was_kept(task, tmp_path):
     assert asked(shorter, tmp_path / "partial") == (0, evaluate(shorter))
 
 
-def test_a_chunk_that_a_limit_cuts_short_is_not_kept(task, tmp_path):
-    cut = task.model_copy(update={"limit": 75})
+def test_a_chunk_that_a_limit_cuts_short_is_kept_as_far_as_it_goes(task, tmp_path):
+    cut, longer = (task.model_copy(update={"limit": limit}) for limit in (75, 80))
 
     assert asked(cut, tmp_path / "partial")[0] == 75
 
-    assert names(tmp_path / "partial") == ["00000000.json"]
-    assert asked(cut, tmp_path / "partial") == (25, evaluate(cut))
+    assert asked(cut, tmp_path / "partial") == (0, evaluate(cut))
+    assert asked(longer, tmp_path / "partial") == (30, evaluate(longer))
+
+
+def test_parts_begin_at_the_same_documents_whatever_was_kept(tmp_path):
+    task = write_task(tmp_path, rows(500), **CHOICE)
+    evaluate(task.model_copy(update={"limit": 100}), partial=tmp_path / "partial")
+    engine = Counting()
+
+    evaluate(task, engine, partial=tmp_path / "partial")
+
+    assert engine.asked_at_once == [3 * 100, 3 * 200, 3 * 100]
+
+
+def test_shares_of_a_task_put_together_are_the_whole_of_it(tmp_path):
+    task = write_task(tmp_path, rows(650), **CHOICE).model_copy(update={"limit": 620})
+    whole, found = evaluate(task), []
+    for part in (2, 0, 1):
+        engine = Roomy()
+        evaluate_share(
+            GateLM(engine),
+            task,
+            Share(part=part, of=3),
+            on_progress=lambda done, total: None,
+            partial=tmp_path / "partial",
+        )
+        found.append(len({row.context for row in engine.rows}))
+
+    assert found == [200, 220, 200]
+    gathered = gather_shares(task, partial=tmp_path / "partial")
+    assert gathered.model_dump_json() == whole.model_dump_json()
+
+
+def test_shares_of_which_one_is_missing_are_not_put_together(tmp_path):
+    task = write_task(tmp_path, rows(300), **CHOICE)
+    share = Share(part=1, of=2)
+    told = {"on_progress": lambda done, total: None, "partial": tmp_path / "partial"}
+    evaluate_share(GateLM(Roomy()), task, share, **told)
+
+    with pytest.raises(StageError, match="task toy: documents that were shared out are not there"):
+        gather_shares(task, partial=tmp_path / "partial")
 
 
 def test_the_tasks_last_chunk_is_kept_though_it_is_shorter(task, tmp_path):
@@ -273,3 +325,31 @@ def test_a_worker_keeps_chunks_in_the_folder_of_its_job(base, tmp_path):
     assert (events[-2].done, events[-2].total) == (70, 70)
     assert names(tmp_path / "partial" / stage.key) == ["00000000.json", "00000050.json"]
     assert len(json.loads((tmp_path / "out" / "evaluation.json").read_text())["samples"]) == 70
+
+
+def test_shares_of_a_real_model_put_together_are_the_same_bytes(base, tmp_path):
+    task = write_task(tmp_path, rows(290), **CHOICE)
+    stage = Stage(
+        kind="evaluate", use=Use(name="hf"), inputs={"weights": "w"}, code="c", packages={}
+    )
+
+    def evaluated(name, *batches):
+        (tmp_path / name).mkdir()
+        job = Job(
+            stage=stage,
+            label="evaluate base toy",
+            model=str(base),
+            adapters=(),
+            task=task,
+            out=str(tmp_path / name),
+            partial=str(tmp_path / f"{name}-partial"),
+        )
+        events = []
+        for settings in batches:
+            batch = Batch(jobs=(job,), options={}, **settings)
+            run_in_process(batch, tmp_path / "log", events.append)
+        assert len([one for one in events if isinstance(one, Done)]) == len(batches)
+        return (tmp_path / name / EVALUATION_FILE).read_bytes()
+
+    shares = [{"share": Share(part=part, of=2)} for part in (1, 0)]
+    assert evaluated("shared", *shares, {"is_answered": True}) == evaluated("whole", {})

@@ -3,11 +3,12 @@
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
-from gate.jobs import Batch, Done, Failed, Job, Started
+from gate.jobs import Batch, Done, Failed, Job, Line, Started
 from gate.running.children import run_in_child
 from gate.running.worker import run_in_process
 from gate.terms import LocalAdapter, Stage, Use
@@ -116,6 +117,35 @@ def test_an_interrupt_stops_the_child(tmp_path):
         run_in_child(batch, tmp_path / "log", interrupt, python=(sys.executable, "-c", sleeper))
     with pytest.raises(ProcessLookupError):
         os.kill(int(pid_file.read_text()), 0)
+
+
+def test_a_child_is_stopped_by_who_listens_to_it(tmp_path):
+    told = threading.Event()
+    talk = (
+        "import sys, time; sys.stdin.readline(); "
+        'print(\'{"event": "started", "key": "k"}\', flush=True); time.sleep(600)'
+    )
+    line = Line(lambda event: told.set())
+    python = (sys.executable, "-c", talk)
+    thread = threading.Thread(
+        target=run_in_child,
+        args=(make_batch(tmp_path, use=Use(name="peft")), tmp_path / "log", line),
+        kwargs={"python": python},
+    )
+    thread.start()
+    assert told.wait(60)
+    line.cut()
+    thread.join(60)
+    assert not thread.is_alive()
+
+
+def test_a_child_has_the_variables_of_its_batch(tmp_path):
+    log = tmp_path / "said"
+    says = f"import os; open({str(log)!r}, 'w').write(os.environ['CUDA_VISIBLE_DEVICES'])"
+    batch = make_batch(tmp_path, use=Use(name="peft"))
+    batch = batch.model_copy(update={"variables": {"CUDA_VISIBLE_DEVICES": "3"}})
+    run_in_child(batch, tmp_path / "log", lambda _: None, python=(sys.executable, "-c", says))
+    assert log.read_text() == "3"
 
 
 def test_a_child_does_not_outlive_its_parent(tmp_path):

@@ -3,16 +3,18 @@
 A quantized checkpoint is run by the package that its format belongs to.
 """
 
+import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from copy import deepcopy
-from inspect import signature
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
+from gate.engines.hf_caches import CachedModel, pad
 from gate.engines.hf_models import Device, Dtype, load_adapted
+from gate.engines.hf_scoring import score_rows
+from gate.engines.hf_writing import write_rows, written_parts
 from gate.engines.interface import (
     LINES_AT_ONCE,
     READ_AT_ONCE,
@@ -24,8 +26,6 @@ from gate.engines.interface import (
     has_stopped,
     patient_threads,
     read_batches,
-    score_batches,
-    shared_length,
 )
 from gate.engines.tokenized import TokenizedText, end_token_ids
 from gate.errors import StageError
@@ -43,14 +43,7 @@ DISTRIBUTIONS = "full"
 PACKAGES = ("torch", "transformers", "peft", "lm-eval")
 """Distributions whose versions can change the scores."""
 
-_LEAST_SHARED = 8  # fewer leading tokens are cheaper to run again
-
-
-class _Prefix(NamedTuple):
-    """Leading tokens that were run: how many, and the attention cache after them."""
-
-    length: int
-    cache: Any
+_log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -76,7 +69,8 @@ def open_model(
         trust_remote_code: run Python files that the checkpoint brings.
         allow_pickle: read weights from .bin files.
         dtype: the type to compute in; auto is the one the checkpoint is stored in.
-        batch_size: sequences run at once.
+        batch_size: how much is run at once: so many sequences of 64 tokens that are scored, or of
+            1,024 that are written to; more that are shorter, fewer that are longer.
         device: where to compute; auto is cuda where there is one.
         base_precision: nf4 for an adapter that was trained on its base in 4 bits (QLoRA): the
             linear layers have the values that bitsandbytes gives them; None for the checkpoint's.
@@ -126,14 +120,15 @@ class HfEngine(TokenizedText):
         )
         self._model = model
         self._batch_size = batch_size
-        self._keeps_logits = "logits_to_keep" in signature(model.forward).parameters
-        self._can_share = self._caches_attention()
+        self._cached = CachedModel(model, token=self.prefix_token_id)
+        if self._cached.unshared:
+            _log.warning(
+                "%s: each choice runs its whole prompt again: %s", name, self._cached.unshared
+            )
 
     def score(self, rows: Sequence[ScoreRow]) -> Iterator[tuple[Likelihood, ...]]:
         """For each row one likelihood per target; log-softmax in float32, as all logits."""
-        opening = self._run_shared(rows, _Prefix(0, None))
-        for batch in score_batches(rows, self._batch_size):
-            yield from self._score_batch(batch, opening)
+        return score_rows(self._cached, rows, batch_size=self._batch_size)
 
     def generate(self, rows: Sequence[PromptRow]) -> Iterator[tuple[int, ...]]:
         """For each row the tokens written greedily.
@@ -141,10 +136,20 @@ class HfEngine(TokenizedText):
         Raises:
             StageError: the model's logits are not finite.
         """
-        for _, group in groupby(rows, lambda row: (row.stops, row.max_tokens, row.min_tokens)):
+        for is_long, group in groupby(
+            rows, lambda row: len(row.ids) + row.max_tokens > self._cached.steady
+        ):
             alike = list(group)
-            for start in range(0, len(alike), self._batch_size):
-                yield from self._generate_batch(alike[start : start + self._batch_size])
+            if is_long:
+                self._cached.tell_of_length()
+                yield from (one for row in alike for one in self._generate_batch([row]))
+            elif self._cached.unshared:
+                for part in written_parts(alike, self._cached, batch_size=self._batch_size):
+                    yield from self._generate_batch(alike[part.start : part.stop])
+            else:
+                yield from write_rows(
+                    self._cached, alike, engine=self, ends=self._ends, batch_size=self._batch_size
+                )
 
     def read(self, rows: Sequence[ReadRow], top: int) -> Iterator[NextTokens]:
         """At every place the log-probabilities of the full vocabulary, in float32."""
@@ -157,86 +162,18 @@ class HfEngine(TokenizedText):
 
     def _read_batch(self, batch: Sequence[ReadRow]) -> Iterator[Any]:
         """The logits of each row's places; a row that is long is run in pieces."""
-        import torch
-
         length = max(len(row.ids) for row in batch)
-        step = READ_AT_ONCE if len(batch) == 1 and self._can_share else length
-        ids = torch.full((len(batch), length), self._ends[0])
-        for line, row in zip(ids, batch, strict=True):
-            line[: len(row.ids)] = torch.tensor(row.ids)
+        can_go_on = not self._cached.unshared and length <= self._cached.steady
+        step = READ_AT_ONCE if len(batch) == 1 and can_go_on else length
+        ids = pad([row.ids for row in batch], self._ends[0])
         cache = None
         for start in range(0, length, step):
             piece = ids[:, start : start + step]
-            output = self._run(piece, cache, count=piece.shape[1])
+            output = self._cached.run(piece, cache, count=piece.shape[1])
             cache = getattr(output, "past_key_values", None)
             for lines, row in zip(output.logits, batch, strict=True):
                 read = [place - 1 - start for place in row.places if start < place <= start + step]
                 yield lines[read]
-
-    def _score_batch(
-        self, batch: Sequence[ScoreRow], opening: _Prefix
-    ) -> list[tuple[Likelihood, ...]]:
-        import torch
-
-        shared, cache = self._run_shared(batch, opening)
-        length = max(len(row.ids) for row in batch)
-        needed = min(row.first for row in batch)
-        # padded on the right, where no position that is read can see it
-        ids = torch.full((len(batch), length - shared), self._ends[0])
-        for line, row in zip(ids, batch, strict=True):
-            line[: len(row.ids) - shared] = torch.tensor(row.ids[shared:])
-        cache = deepcopy(cache)
-        if cache is not None:
-            cache.batch_repeat_interleave(len(batch))
-        logits = self._run(ids, cache, count=length - needed).logits[:, needed - length :]
-        return [
-            _likelihoods(lines[row.first - needed : len(row.ids) - needed], row.targets)
-            for lines, row in zip(logits, batch, strict=True)
-        ]
-
-    def _run_shared(self, rows: Sequence[ScoreRow], known: _Prefix) -> _Prefix:
-        """What all rows begin with, run once; what is known of it, where little can be added."""
-        import torch
-
-        if not self._can_share or not rows[1:]:
-            return known
-        length = shared_length([row.ids for row in rows], min(row.first for row in rows))
-        if length - known.length < _LEAST_SHARED:
-            return known
-        ids = torch.tensor([rows[0].ids[known.length : length]])
-        return _Prefix(length, self._run(ids, deepcopy(known.cache), count=1).past_key_values)
-
-    def _run(self, ids: Any, cache: Any, *, count: int) -> Any:
-        """The model's output for ids that go on from a cache, with the last `count` logits."""
-        import torch
-
-        keep = {"logits_to_keep": count} if self._keeps_logits else {}
-        with torch.inference_mode():
-            return self._model(
-                input_ids=ids.to(self._model.device),
-                past_key_values=cache,
-                use_cache=self._can_share,
-                **keep,
-            )
-
-    def _caches_attention(self) -> bool:
-        """Whether a prefix can be run once for many rows: its cache is keys and values alone."""
-        import torch
-        from transformers.cache_utils import (
-            DynamicCache,
-            DynamicLayer,
-            DynamicSlidingWindowLayer,
-        )
-
-        ids = torch.tensor([[self.prefix_token_id]], device=self._model.device)
-        with torch.inference_mode():
-            output = self._model(input_ids=ids, use_cache=True)
-        cache: Any = getattr(output, "past_key_values", None)
-        if type(cache) is not DynamicCache:
-            return False
-        return all(
-            type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) for layer in cache.layers
-        )
 
     def _generate_batch(self, rows: Sequence[PromptRow]) -> Iterator[tuple[int, ...]]:
         import torch
@@ -276,14 +213,3 @@ class HfEngine(TokenizedText):
                 hint="the weights hold NaN or infinity, or overflow in this dtype",
             )
         return scores
-
-
-def _likelihoods(logits: Any, targets: Sequence[tuple[int, ...]]) -> tuple[Likelihood, ...]:
-    """Each target's likelihood, from the logits that predict its tokens, one line a token."""
-    import torch
-
-    scores = torch.log_softmax(logits.float(), dim=-1)
-    wanted = torch.tensor(targets, device=scores.device)
-    chosen = scores.gather(1, wanted.T).double().sum(dim=0).tolist()
-    greedy = (scores.argmax(dim=-1) == wanted).all(dim=1).tolist()
-    return tuple(map(Likelihood, chosen, greedy))

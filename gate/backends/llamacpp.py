@@ -1,5 +1,6 @@
 """llama.cpp in this process: scores and continues with a GGUF file, by token ids of its own."""
 
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,10 +17,10 @@ from gate.engines.interface import (
     ScoreRow,
     has_stopped,
     read_batches,
-    score_batches,
-    shared_length,
 )
-from gate.engines.llama_models import LlamaModel, Token
+from gate.engines.llama_batches import Line, Token, gather, lay_out, opening_of
+from gate.engines.llama_models import LlamaModel
+from gate.engines.llama_writing import Writing
 from gate.errors import ConfigError, StageError
 from gate.terms import LocalAdapter
 
@@ -37,6 +38,11 @@ BRIDGE = {"name": "gguf", "type": "BF16"}
 
 PACKAGES = ("llama-cpp-python", "lm-eval")
 """Distributions whose versions can change the scores."""
+
+CODE = ("engines/llama_batches.py", "engines/llama_writing.py")
+"""Files of the gate that decide how a model is run here."""
+
+_log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -74,6 +80,12 @@ def open_model(
     if len(files) != 1:
         raise StageError(f"{weights} holds {len(files)} .gguf files, not one")
     model = LlamaModel(files[0], max_sequences=batch_size, threads=threads or os.cpu_count() or 1)
+    if not model.can_share:
+        _log.warning(
+            "%s: each choice runs its whole prompt again: the model keeps a state that is of one "
+            "sequence alone",
+            model.name,
+        )
     try:
         yield GateLM(LlamaEngine(model))
     finally:
@@ -126,24 +138,41 @@ class LlamaEngine:
     def score(self, rows: Sequence[ScoreRow]) -> Iterator[tuple[Likelihood, ...]]:
         """For each row one likelihood per target; log-softmax in float64.
 
+        What all rows begin with is run once, and so is the context of the choices of a document.
+
         Raises:
             StageError: llama.cpp cannot run the rows.
         """
-        for batch in score_batches(rows, self._model.max_sequences):
-            tokens, starts = self._lay_out([(row.ids, row.first) for row in batch])
-            self._model.open_context(len(tokens))
-            logits = self._model.run(tokens)
-            for row, start in zip(batch, starts, strict=True):
-                yield _likelihoods(logits[start : start + len(row.targets[0])], row.targets)
+        if not rows:
+            return
+        shares = self._model.can_share
+        opening = opening_of([_line(row) for row in rows]) if shares else ()
+        start, most = len(opening), self._model.max_sequences
+        batches = list(gather(rows, most_rows=most, start=start, shares=shares))
+        layouts = [lay_out(list(map(_line, one)), start=start, shares=shares) for one in batches]
+        self._open(opening, cells=max(len(layout.tokens) for layout in layouts))
+        for batch, layout in zip(batches, layouts, strict=True):
+            self._model.forget(start)
+            logits = self._model.run(layout.tokens)
+            norms = _log_norms(logits)
+            for row, read in zip(batch, layout.reads, strict=True):
+                yield _likelihoods(logits[read], norms[read], row.targets)
 
     def generate(self, rows: Sequence[PromptRow]) -> Iterator[tuple[int, ...]]:
-        """For each row the tokens written greedily.
+        """For each row the tokens written greedily; where one ends, the next one begins.
 
         Raises:
             StageError: llama.cpp cannot run the rows, or the model's logits are not finite.
         """
-        for start in range(0, len(rows), self._model.max_sequences):
-            yield from self._generate_batch(rows[start : start + self._model.max_sequences])
+        if not rows:
+            return
+        lines = [Line(row.ids, len(row.ids) - 1) for row in rows]
+        opening = opening_of(lines) if self._model.can_share else ()
+        places = min(len(rows), self._model.max_sequences)
+        longest = max(len(row.ids) + row.max_tokens for row in rows)
+        self._open(opening, cells=places * (longest - len(opening)))
+        writing = Writing(self._model, places=places, opening=len(opening))
+        yield from writing.answers(rows, lambda row, text: has_stopped(self, text, row.stops))
 
     def read(self, rows: Sequence[ReadRow], top: int) -> Iterator[NextTokens]:
         """At every place the log-probabilities of the full vocabulary, from float64 to float32.
@@ -167,72 +196,49 @@ class LlamaEngine:
                     lines = logits[first : first + LINES_AT_ONCE]
                     yield _log_softmax(lines).astype(np.float32)
 
-    def _generate_batch(self, rows: Sequence[PromptRow]) -> list[tuple[int, ...]]:
-        import numpy as np
-
-        tokens, _ = self._lay_out([(row.ids, len(row.ids) - 1) for row in rows])
-        self._model.open_context(len(tokens) + sum(row.max_tokens for row in rows))
-        written: list[list[int]] = [[] for _ in rows]
-        waiting = list(range(len(rows)))
-        while waiting:
-            logits = self._model.run(tokens)
-            early = [len(written[place]) < rows[place].min_tokens for place in waiting]
-            if any(early):
-                logits[np.ix_(early, self._model.end_ids)] = -np.inf
-            best = logits.argmax(axis=1).tolist()
-            for place, token in zip(list(waiting), best, strict=True):
-                row, text = rows[place], written[place]
-                is_end = self._model.is_end(token)
-                if not is_end:
-                    text.append(token)
-                if is_end or len(text) >= row.max_tokens or has_stopped(self, text, row.stops):
-                    waiting.remove(place)
-            ends = {place: len(rows[place].ids) + len(written[place]) - 1 for place in waiting}
-            tokens = [Token(written[place][-1], end, [place], True) for place, end in ends.items()]
-        return [tuple(text) for text in written]
-
-    def _lay_out(
-        self, lines: Sequence[tuple[tuple[int, ...], int]]
-    ) -> tuple[list[Token], list[int]]:
-        """Lines of ids as one batch, read from a position on; and where each one's logits begin.
-
-        What all lines begin with is in the batch once, as part of each of them.
-        """
-        shared = 0
-        if self._model.can_share and len(lines) > 1:
-            shared = shared_length([ids for ids, _ in lines], min(first for _, first in lines))
-        everyone = range(len(lines))
-        tokens = [Token(lines[0][0][place], place, everyone) for place in range(shared)]
-        starts, count = [], 0
-        for sequence, (ids, first) in enumerate(lines):
-            starts.append(count)
-            count += len(ids) - first
-            tokens += [
-                Token(ids[place], place, [sequence], place >= first)
-                for place in range(shared, len(ids))
-            ]
-        return tokens, starts
+    def _open(self, opening: tuple[int, ...], *, cells: int) -> None:
+        """Empty the memory, make room in it, and run what all sequences begin with."""
+        self._model.open_context(len(opening) + cells)
+        everyone = range(self._model.max_sequences)
+        if opening:
+            self._model.run([Token(id, place, everyone) for place, id in enumerate(opening)])
 
     def _text_of(self, token: int) -> str:
         return "" if token < 0 else self.decode([token], skip_special_tokens=False)
 
 
-def _likelihoods(logits: Any, targets: Sequence[tuple[int, ...]]) -> tuple[Likelihood, ...]:
+def _line(row: ScoreRow) -> Line:
+    return Line(row.ids, row.first)
+
+
+def _likelihoods(
+    logits: Any, norms: Any, targets: Sequence[tuple[int, ...]]
+) -> tuple[Likelihood, ...]:
     """Each target's likelihood, from the logits that predict its tokens, one line a token."""
     import numpy as np
 
-    scores = _log_softmax(logits)
-    best = scores.argmax(axis=1)
-    lines = np.arange(len(scores))
+    best = logits.argmax(axis=1)
+    lines = np.arange(len(logits))
     return tuple(
-        Likelihood(float(scores[lines, target].sum()), bool((best == target).all()))
+        Likelihood(
+            float((logits[lines, target].astype(np.float64) - norms).sum()),
+            bool((best == target).all()),
+        )
         for target in map(np.asarray, targets)
     )
 
 
-def _log_softmax(logits: Any) -> Any:
-    """Log-probabilities in float64."""
+def _log_norms(logits: Any) -> Any:
+    """The logarithm of each line's summed exponentials, in float64."""
     import numpy as np
 
-    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    norms = np.empty(len(logits))
+    for place, line in enumerate(logits):  # by itself: as large as the vocabulary in float64
+        highest = float(line.max())
+        norms[place] = highest + np.log(np.exp(line.astype(np.float64) - highest).sum())
+    return norms
+
+
+def _log_softmax(logits: Any) -> Any:
+    """Log-probabilities in float64."""
+    return logits.astype("float64") - _log_norms(logits)[:, None]

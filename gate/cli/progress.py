@@ -48,6 +48,14 @@ def watch(stream: TextIO) -> Iterator[Watcher]:
         yield Live(display)
 
 
+class _Stage:
+    """A stage that has been told of: its number, when it began, when it was told of last."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.begun = self.told = time.monotonic()
+
+
 class PlainLines(Watcher):
     """One line when a stage begins, moves on after a while, and ends; one for each later look."""
 
@@ -55,9 +63,7 @@ class PlainLines(Watcher):
         """Write to this stream."""
         self._stream = stream
         self._total = 0
-        self._ended = 0
-        self._begun = time.monotonic()
-        self._told = 0.0
+        self._stages: dict[str, _Stage] = {}
         self._is_first_look = True
 
     def planned(self, todo: Todo) -> None:
@@ -73,29 +79,29 @@ class PlainLines(Watcher):
 
     def event(self, planned: PlannedStage, event: Event) -> None:
         """Say what a stage did, progress at most every quarter of a minute."""
-        now = time.monotonic()
-        if isinstance(event, Started):
-            self._begun = self._told = now
-            if self._is_first_look:
-                self.say(f"[{self._ended + 1}/{self._total}] {planned.label}: started")
-        elif isinstance(event, Progress) and now - self._told >= _PLAIN_SECONDS:
-            self._told = now
-            rate = event.done / (now - self._begun)
-            left = (event.total - event.done) / rate if rate else 0.0
-            self.say(
-                f"    {planned.label}: {event.done}/{event.total} documents, "
-                f"{rate:.1f}/s, {left:.0f} s left"
-            )
-        elif isinstance(event, Done):
-            self._ended += 1
-            if self._is_first_look:
-                self.say(
-                    f"[{self._ended}/{self._total}] {planned.label}: done in {event.seconds:.1f} s"
-                )
+        stage = self._stages.setdefault(event.key, _Stage(len(self._stages) + 1))
+        told = f"[{stage.number}/{self._total}] {planned.label}"
+        if isinstance(event, Progress):
+            self._move(stage, planned, event)
         elif isinstance(event, Failed):
-            self._ended += 1
             came_to = "" if isinstance(event.problem, NotRun) else "FAILED: "
-            self.say(f"[{self._ended}/{self._total}] {planned.label}: {came_to}{event.problem}")
+            self.say(f"{told}: {came_to}{event.problem}")
+        elif self._is_first_look:
+            came_to = f"done in {event.seconds:.1f} s" if isinstance(event, Done) else "started"
+            self.say(f"{told}: {came_to}")
+
+    def _move(self, stage: _Stage, planned: PlannedStage, event: Progress) -> None:
+        """Say how far a stage is, unless that was said a moment ago."""
+        now = time.monotonic()
+        if now - stage.told < _PLAIN_SECONDS:
+            return
+        stage.told = now
+        rate = event.done / (now - stage.begun)
+        left = (event.total - event.done) / rate if rate else 0.0
+        self.say(
+            f"    {planned.label}: {event.done}/{event.total} documents, "
+            f"{rate:.1f}/s, {left:.0f} s left"
+        )
 
     def say(self, sentence: str) -> None:
         """Write one line now."""
@@ -104,13 +110,13 @@ class PlainLines(Watcher):
 
 
 class Live(Watcher):
-    """A bar for the run and one for the stage that runs; finished stages scroll away above."""
+    """A bar for the run and one for each stage that runs; finished ones scroll away above."""
 
     def __init__(self, display: Display) -> None:
         """Draw on this display."""
         self._display = display
         self._run: TaskID | None = None
-        self._stage: TaskID | None = None
+        self._stages: dict[str, TaskID] = {}
         self._total = 0
         self._is_first_look = True
 
@@ -128,17 +134,19 @@ class Live(Watcher):
     def event(self, planned: PlannedStage, event: Event) -> None:
         """Move the stage's bar, and the run's when it ends."""
         if isinstance(event, Started):
-            self._drop()
-            self._stage = self._display.add_task(planned.label, total=None, unit="documents")
-        elif isinstance(event, Progress) and self._stage is not None:
-            self._display.update(self._stage, completed=event.done, total=event.total)
+            self._drop(event.key)
+            bar = self._display.add_task(planned.label, total=None, unit="documents")
+            self._stages[event.key] = bar
+        elif isinstance(event, Progress) and event.key in self._stages:
+            bar = self._stages[event.key]
+            self._display.update(bar, completed=event.done, total=event.total)
         elif isinstance(event, Done):
-            self._end()
+            self._end(event.key)
             if self._is_first_look:
                 done = f"  [green]done[/] {planned.label} [dim]{event.seconds:.1f} s[/]"
                 self._display.console.print(done)
         elif isinstance(event, Failed):
-            self._end()
+            self._end(event.key)
             came_to = "stopped" if isinstance(event.problem, NotRun) else "[red]failed[/]"
             self._display.console.print(f"  {came_to} {planned.label}")
             self._display.console.print(Text(f"    {event.problem}"))
@@ -155,15 +163,14 @@ class Live(Watcher):
         elif self._total:
             self._run = self._display.add_task("stages", total=self._total, unit="")
 
-    def _end(self) -> None:
-        self._drop()
+    def _end(self, key: str) -> None:
+        self._drop(key)
         if self._run is not None:
             self._display.advance(self._run)
 
-    def _drop(self) -> None:
-        if self._stage is not None:
-            self._display.remove_task(self._stage)
-            self._stage = None
+    def _drop(self, key: str) -> None:
+        if key in self._stages:
+            self._display.remove_task(self._stages.pop(key))
 
 
 class _Rate(ProgressColumn):

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +16,9 @@ from gate.cli.options import (
     StorePath,
 )
 
+if TYPE_CHECKING:
+    from gate.configuring.config import GateConfig
+
 
 def run(
     config: ConfigPath = DEFAULT_CONFIG,
@@ -28,6 +31,15 @@ def run(
             help="Time for the stages: those first that can settle the verdict soonest, and none "
             "after it is settled. What was not run is told, and keeps a release back.",
             metavar="20m",
+        ),
+    ] = None,
+    workers: Annotated[
+        str | None,
+        typer.Option(
+            "--workers",
+            help="How many variants are worked on at once, whatever gate.yaml says; auto: one a "
+            "GPU, or on CPUs as many as there are cores and memory for.",
+            metavar="N|auto",
         ),
     ] = None,
 ) -> None:
@@ -48,7 +60,7 @@ def run(
     with without_commands(sys.stdout, os.environ):
         with watch(sys.stderr) as watcher:
             finished = run_gate(
-                load_config(config),
+                _told(load_config(config), workers),
                 store=Store(store),
                 reports=reports,
                 watcher=watcher,
@@ -58,3 +70,20 @@ def run(
         sys.stdout.write(f"\nreport: {finished.directory / REPORT_FILE}\n")
     announce(finished.record, os.environ, out=sys.stdout, errors=sys.stderr)
     raise typer.Exit(EXIT_STATUS[finished.record.verdict])
+
+
+def _told(config: "GateConfig", workers: str | None) -> "GateConfig":
+    """A config with as many workers as the command line says.
+
+    Raises:
+        ConfigError: that is no number of workers.
+    """
+    from gate.errors import ConfigError
+
+    if workers is None:
+        return config
+    if workers != "auto" and not (workers.isdecimal() and int(workers)):
+        raise ConfigError(
+            f"--workers {workers}: no number of workers", hint="for example 2 or auto"
+        )
+    return config.model_copy(update={"workers": workers if workers == "auto" else int(workers)})

@@ -3,11 +3,13 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from gate import extensions
+from gate.configuring.capacity import executor_of, memory_of, workers_of
+from gate.configuring.executors import Executor
 from gate.configuring.suites import Suite, load_suite
 from gate.configuring.written import (
     DEFAULT_TIMEOUT_MINUTES,
@@ -37,6 +39,9 @@ class GateConfig(Noun):
         digest: the sha256 of gate.yaml, as it was read.
         interpreters: {extension: path of the Python it runs in}, for those with one of their own.
         timeout_minutes: the longest that one stage may take.
+        executor: where stages run.
+        workers: how many batches of stages run at once; auto: as many as this machine has for.
+        memory_bytes: {variant: what it takes while it is served}, where gate.yaml says so.
         declared_serving: how the candidate is to be served; None where gate.yaml does not say.
         first_release: the release before which there is none to compare with.
     """
@@ -52,6 +57,9 @@ class GateConfig(Noun):
     trust_remote_code: bool
     interpreters: dict[str, str] = Field(default_factory=dict)
     timeout_minutes: float = DEFAULT_TIMEOUT_MINUTES
+    executor: Executor = Executor()
+    workers: int | Literal["auto"] = 1
+    memory_bytes: dict[str, int] = Field(default_factory=dict)
     declared_serving: DeclaredServing | None = None
     first_release: str | None = None
 
@@ -102,6 +110,9 @@ def load_config(path: Path) -> GateConfig:
         trust_remote_code=written.trust_remote_code,
         interpreters=_interpreters(written, variants, file),
         timeout_minutes=written.timeout_minutes,
+        executor=executor_of(written, file),
+        workers=workers_of(written),
+        memory_bytes=memory_of(written, file),
         declared_serving=written.serving and written.serving.declared(),
         first_release=written.first_release,
     )
@@ -199,7 +210,7 @@ def _check_variant(
         extension = _checked_extension(folder, use, file, (*location, key))
         if format_written not in extension.reads:
             raise file.error(
-                (*location, key if file_has(file, (*location, key)) else ""),
+                (*location, key if file.has((*location, key)) else ""),
                 f"{use.name} reads {_either(extension.reads)}, "
                 f"and this variant is {format_written}",
                 hint=_format_hint(extension, format_written),
@@ -223,16 +234,6 @@ def _format_hint(extension: extensions.Extension, written: str) -> str:
 
 def _either(words: Sequence[str]) -> str:
     return " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
-
-
-def file_has(file: YamlFile, location: Location) -> bool:
-    """Whether a file has a key at a location."""
-    node: Any = file.content
-    for part in location:
-        if not isinstance(node, dict) or part not in node:
-            return False
-        node = node[part]
-    return True
 
 
 def _uses(variant: Variant) -> tuple[tuple[str, str, Use], ...]:

@@ -1,7 +1,10 @@
 """gate.yaml as people write it."""
 
+from typing import Annotated, Literal
+
 from pydantic import Field, field_validator, model_validator
 
+from gate.configuring.executors import Executor
 from gate.configuring.written_suite import Written
 from gate.declared_serving import DeclaredServing
 from gate.terms import Use, read_use
@@ -73,5 +76,8 @@ class WrittenGate(Written):
     trust_remote_code: bool = False
     interpreters: dict[str, str] = Field(default_factory=dict)
     timeout_minutes: float = Field(default=DEFAULT_TIMEOUT_MINUTES, gt=0)
+    executor: Executor = Executor()
+    workers: Annotated[int, Field(ge=1)] | Literal["auto"] = 1
+    memory_gib: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
 
     _use = field_validator("backend", mode="before")(read_use)

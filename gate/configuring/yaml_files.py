@@ -28,6 +28,15 @@ class YamlFile(NamedTuple):
         dotted = ".".join(str(part) for part in location)
         return f"{self.path.name}:{line}: {dotted}" if dotted else f"{self.path.name}:{line}"
 
+    def has(self, location: Location) -> bool:
+        """Whether it has a key at a location."""
+        node: Any = self.content
+        for part in location:
+            if not isinstance(node, dict) or part not in node:
+                return False
+            node = node[part]
+        return True
+
     def error(self, location: Location, problem: str, *, hint: str | None = None) -> ConfigError:
         """A ConfigError that names the file, the line and the key."""
         return ConfigError(f"{self.where(location)}: {problem}", hint=hint)

@@ -20,13 +20,18 @@ def check_room(models: Iterable[Served], *, available_bytes: int | None) -> None
     Raises:
         StageError: their files alone take more than is free.
     """
-    needed = sum(map(_bytes, models)) + _LOGITS_BYTES
+    needed = needed_bytes(models)
     if available_bytes is not None and needed > available_bytes:
         raise StageError(
             f"reference and candidate take {needed / _GIBIBYTE:.1f} GiB together, and "
             f"{available_bytes / _GIBIBYTE:.1f} GiB are free",
             hint="set distributions: {vocabulary: top} in the suite, which loads one at a time",
         )
+
+
+def needed_bytes(models: Iterable[Served]) -> int:
+    """What models take that are in memory at once, estimated from their files' sizes."""
+    return sum(map(_bytes, models)) + _LOGITS_BYTES
 
 
 def free_bytes() -> int | None:

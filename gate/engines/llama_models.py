@@ -5,22 +5,14 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from gate.engines.interface import patient_threads
+from gate.engines.llama_batches import Token
 from gate.errors import StageError
 
 _CELLS = 256  # llama.cpp rounds a context's size up to this
 _LOG_LEVEL_ERROR = 4  # GGML_LOG_LEVEL_ERROR in ggml.h
-
-
-class Token(NamedTuple):
-    """A token of a batch: its place in the sequences it belongs to, and whether to give logits."""
-
-    id: int
-    position: int
-    sequences: Sequence[int]
-    is_read: bool = False
 
 
 class LlamaModel:
@@ -154,6 +146,14 @@ class LlamaModel:
             if not self._context:
                 raise StageError(f"{self.name}: no room for {cells} tokens: {self._reason()}")
         llama.llama_memory_clear(llama.llama_get_memory(self._context), False)
+
+    def forget(self, start: int, *, sequence: int = -1) -> None:
+        """Free the places of the tokens from a position on, of one sequence or of all (-1).
+
+        A token that belongs to other sequences too stays theirs.
+        """
+        memory = self._llama.llama_get_memory(self._context)
+        self._llama.llama_memory_seq_rm(memory, sequence, start, -1)
 
     def run(self, tokens: Sequence[Token]) -> Any:
         """The logits of the tokens that are read, one line each, as wide as the vocabulary.

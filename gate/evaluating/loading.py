@@ -3,13 +3,13 @@
 import json
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gate.errors import ConfigError, GateError, SourceError, StageError, suggest
+from gate.errors import ConfigError, GateError, SourceError, StageError
 from gate.evaluating.fields import read_field
 from gate.evaluating.metrics import find_aggregation
+from gate.evaluating.shipped import find_shipped
 from gate.terms import Task
 
 
@@ -179,21 +179,11 @@ def _resolve(names: str | list[str], path: Path) -> list[str]:
     return found
 
 
-@cache
-def _shipped_tasks() -> Any:
+def _load_shipped(task: Task) -> Any:
     from lm_eval.tasks import TaskManager
 
-    return TaskManager()  # reads 16,000 files: 20 s
-
-
-def _load_shipped(task: Task) -> Any:
-    manager = _shipped_tasks()
-    if task.name not in manager.all_subtasks:
-        raise ConfigError(
-            f"lm-eval has no task named {task.name!r}",
-            hint=suggest(task.name, manager.all_subtasks),
-        )
-    return manager.load([task.name])["tasks"][task.name]
+    file = find_shipped(task.name)
+    return TaskManager(include_defaults=False).load([str(file)])["tasks"][task.name]
 
 
 def _check_names(task: Task, inner: Any) -> None:

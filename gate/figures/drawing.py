@@ -5,13 +5,16 @@ import re
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
+from functools import cache, lru_cache
+from importlib import metadata
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 from markupsafe import escape
 
-from gate.digest import digest_json
+from gate.digest import digest_file, digest_json
+from gate.figures.kept import keep
 from gate.figures.theme import FONT, for_page
 
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -21,6 +24,9 @@ _NUMBER = re.compile(r"(\.\d{2})\d+")
 _CLIP = re.compile(r'(?<=id=")clip\d+(?=")|(?<=url\(#)clip\d+(?=\))')
 _IDENTITY = 8
 """Hexadecimal digits that tell one figure of a page from another."""
+
+_MOST_KEPT = 400
+"""Drawings that are kept: those of some twenty reports."""
 
 _TOKEN = re.compile(r"(?<=>)[0-9a-f]+(?=</text>)")
 _NEEDLESS = re.compile(
@@ -44,9 +50,14 @@ def draw_for_page(spec: str) -> str:
 
 def draw_png(spec: str, *, scale: float = 2.0) -> bytes:
     """A specification as a PNG picture, `scale` pixels to one of the specification's."""
+    svg = draw_svg(spec)
+    return keep("drawings", _key("png", svg, str(scale)), lambda: _png(svg, scale), most=_MOST_KEPT)
+
+
+def _png(svg: str, scale: float) -> bytes:
     import vl_convert
 
-    return _deflated(bytes(vl_convert.svg_to_png(draw_svg(spec), scale=scale)))
+    return _deflated(bytes(vl_convert.svg_to_png(svg, scale=scale)))
 
 
 def _draw(spec: str) -> tuple[str, list[str]]:
@@ -56,8 +67,6 @@ def _draw(spec: str) -> tuple[str, list[str]]:
     specification names in `usermeta.texts`, as fields whose `fitted` fits where they stand, are
     drawn as short tokens.
     """
-    import vl_convert
-
     read = json.loads(spec)
     texts: list[str] = []
     for row in _rows(read):
@@ -65,9 +74,27 @@ def _draw(spec: str) -> tuple[str, list[str]]:
             if row.get(field):
                 texts.append(row.pop("fitted", None) or row[field])
                 row[field] = f"{len(texts) - 1:x}"
-    svg = str(vl_convert.vegalite_to_svg(json.dumps(read)))
-    svg = _TAG.sub(lambda tag: _PLACE.sub(_rounded, tag[0]), svg)
+    tokens = json.dumps(read)
+    svg = keep("drawings", _key("svg", tokens), lambda: _svg(tokens), most=_MOST_KEPT).decode()
     return _identified(svg, digest_json(spec)[:_IDENTITY]), texts
+
+
+def _svg(spec: str) -> bytes:
+    """A specification drawn by vl-convert, with its places rounded."""
+    import vl_convert
+
+    svg = str(vl_convert.vegalite_to_svg(spec))
+    return _TAG.sub(lambda tag: _PLACE.sub(_rounded, tag[0]), svg).encode()
+
+
+def _key(*parts: str) -> str:
+    """Names what is drawn, by what draws it."""
+    return digest_json([*_drawn_by(), *parts])
+
+
+@cache
+def _drawn_by() -> tuple[str, str]:
+    return metadata.version("vl-convert-python"), digest_file(Path(__file__))
 
 
 def _identified(svg: str, name: str) -> str:

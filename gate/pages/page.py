@@ -13,10 +13,14 @@ from markupsafe import Markup
 from gate import presentation
 from gate.figures.drawing import draw_for_page
 from gate.figures.figure import Figure
+from gate.figures.kept import keep
 from gate.figures.theme import for_page
 from gate.figures.vega import vega_script
 from gate.pages.islands import pack
 from gate.result_records import DECIDED_BY
+
+_MOST_KEPT = 4
+"""Packed scripts of the figures: those of the last versions of vl-convert."""
 
 
 def render_page(
@@ -52,13 +56,21 @@ def render_page(
             style=Markup(style),
             scripts=[Markup(script) for script in scripts],
             policy=_policy(style, allowed),
-            islands={name: Markup(pack(text)) for name, text in data.items()},
+            islands={name: Markup(_packed(name, text)) for name, text in data.items()},
             drawing=lambda figure: Markup(draw_for_page(figure.spec)),
             say=presentation,
             outcome_of=DECIDED_BY,
             **values,
         )
     )
+
+
+def _packed(name: str, text: str) -> str:
+    """An island; the script of the figures, the largest and always the same, is packed once."""
+    if name != "vega":
+        return pack(text)
+    key = hashlib.sha256(text.encode()).hexdigest()
+    return keep("packed", key, lambda: pack(text).encode(), most=_MOST_KEPT).decode()
 
 
 def _policy(style: str, scripts: Iterable[str]) -> str:

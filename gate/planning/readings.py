@@ -14,6 +14,7 @@ _CODE = (
     "texts.py",
     "engines/interface.py",
     "adapters.py",
+    "engines/hf_caches.py",
     "engines/hf_models.py",
     "engines/llama_models.py",
     "nf4.py",

@@ -1,4 +1,4 @@
-"""Which stages settle a verdict soonest: how long each is expected to take, and their order."""
+"""The order of stages: how long each is expected to take, and what is done soonest by that."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import median
@@ -74,10 +74,9 @@ def soonest_first(
         asked: what `questions` gave.
         expected: {stage key: seconds}; a stage that is not in it counts as the median of the rest.
     """
-    usual = median(expected.values()) if expected else 1.0
-    seconds = [sum(expected.get(one.stage.key, usual) for one in batch) for batch in batches]
-    places = {one.stage.key: place for place, batch in enumerate(batches) for one in batch}
-    needed = _needed(batches, places)
+    seconds = _seconds(batches, expected)
+    places = _places(batches)
+    needed = _needed(batches)
     open_questions = [
         {place for key in keys & places.keys() for place in needed[places[key]]} for keys in asked
     ]
@@ -92,8 +91,44 @@ def soonest_first(
     return tuple(batches[place] for place in (*order, *rest))
 
 
-def _needed(batches: Sequence[Stages], places: Mapping[str, int]) -> list[set[int]]:
+def longest_first(batches: Sequence[Stages], expected: Mapping[str, float]) -> tuple[Stages, ...]:
+    """The batches, those first that most work waits for, so that several workers end together.
+
+    That is the time of a batch with the longest chain of what needs it, one after the other
+    (Hu 1961, Parallel sequencing and assembly line problems). Measurements of speed come last:
+    they run alone.
+
+    Args:
+        batches: in an order in which each follows what it needs.
+        expected: {stage key: seconds}; a stage that is not in it counts as the median of the rest.
+    """
+    seconds = _seconds(batches, expected)
+    chains = list(seconds)
+    needed = _needed(batches)
+    for place in reversed(range(len(batches))):
+        for before in needed[place] - {place}:
+            chains[before] = max(chains[before], seconds[before] + chains[place])
+    order = sorted(range(len(batches)), key=lambda at: (is_alone(batches[at]), -chains[at], at))
+    return tuple(batches[place] for place in order)
+
+
+def is_alone(batch: Stages) -> bool:
+    """Whether nothing may run beside a batch: it measures what the machine can do."""
+    return any(one.stage.kind == "speed" for one in batch)
+
+
+def _seconds(batches: Sequence[Stages], expected: Mapping[str, float]) -> list[float]:
+    usual = median(expected.values()) if expected else 1.0
+    return [sum(expected.get(one.stage.key, usual) for one in batch) for batch in batches]
+
+
+def _places(batches: Sequence[Stages]) -> dict[str, int]:
+    return {one.stage.key: place for place, batch in enumerate(batches) for one in batch}
+
+
+def _needed(batches: Sequence[Stages]) -> list[set[int]]:
     """For each batch, the places of all that has to run before it, and its own."""
+    places = _places(batches)
     needed: list[set[int]] = []
     for place, batch in enumerate(batches):
         before = {places[key] for one in batch for key in one.needs.values() if key in places}

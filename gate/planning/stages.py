@@ -23,7 +23,7 @@ _EVALUATION_CODE = (
     "engines/language_models.py",
     "engines/interface.py",
     "adapters.py",
-    "engines/hf_models.py",
+    "engines/hf_*.py",
     "engines/llama_models.py",
     "nf4.py",
     "tensors.py",

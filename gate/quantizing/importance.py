@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gate.engines.llama_models import LlamaModel, Token
+from gate.engines.llama_batches import Token
+from gate.engines.llama_models import LlamaModel
 from gate.errors import StageError
 
 if TYPE_CHECKING:

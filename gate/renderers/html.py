@@ -1,6 +1,6 @@
 """report.html: one self-contained page with the verdict, the evidence and where it came from."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
 
 from gate.figures import (
     decisions,
@@ -12,7 +12,7 @@ from gate.figures import (
     waterfalls,
     weights,
 )
-from gate.figures.figure import Figure
+from gate.figures.drawn import Draw, draw_sections
 from gate.pages.page import render_page
 from gate.records import Record
 from gate.reporting import (
@@ -36,7 +36,7 @@ from gate.reporting.formulas import DOCUMENTATION
 from gate.reporting.glossary import GLOSSARY
 from gate.signoff import chain_faults
 
-_FIGURES: dict[str, Callable[[Record], tuple[Figure, ...]]] = {
+_FIGURES: Mapping[str, Draw] = {
     "checks": intervals.draw,
     "slices": slices.draw,
     "looks": decisions.draw,
@@ -64,7 +64,7 @@ _WITH_TABLE = {
 
 def render(record: Record) -> str:
     """The record as one HTML page that loads nothing and can be read without its scripts."""
-    drawn = {section: draw(record) for section, draw in _FIGURES.items()}
+    drawn = draw_sections(record, _FIGURES)
     parts = contents(record)
     changes = changed_documents(record)
     return render_page(

@@ -1,10 +1,10 @@
 """checks.png: the key figure as a picture, what did not pass first, sized for a pull request."""
 
 from gate.figures.drawing import draw_png
-from gate.figures.pictures import checks_picture
+from gate.figures.drawn import draw_picture
 from gate.records import Record
 
 
 def render(record: Record) -> bytes:
     """The intervals of the checks against their bounds, as a PNG picture on white paper."""
-    return draw_png(checks_picture(record))
+    return draw_png(draw_picture(record))

@@ -10,14 +10,15 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
+from functools import partial
 from pathlib import Path
 
 from pydantic import TypeAdapter
 
 from gate.environments import gate_alone
 from gate.errors import StageError
-from gate.jobs import Batch, Done, Event, Failed, OnEvent, Started, failed
+from gate.jobs import Batch, Done, Event, Failed, Line, OnEvent, Started, failed
 
 _LOG_TAIL_LINES = 20
 _GRACE_SECONDS = 10
@@ -31,7 +32,7 @@ def run_in_child(
     """Run a batch in a child process; one that dies or hangs is a Failed event with its log's tail.
 
     A batch that names an interpreter runs there, with this gate's code and nothing else of this
-    interpreter.
+    interpreter. Where `on_event` is a Line, cutting it stops the child.
 
     Raises:
         KeyboardInterrupt: the user stopped the run; the child has been stopped too.
@@ -49,6 +50,7 @@ def run_in_child(
             start_new_session=True,
             env=_environment(batch),
         ) as child,
+        _stopping(child, on_event),
     ):
         watchdog = _Watchdog(child, batch.timeout_seconds, batch.limit_seconds)
         try:
@@ -108,7 +110,8 @@ class _Watchdog:
 
 def _environment(batch: Batch) -> dict[str, str]:
     """The child's variables; another interpreter finds the gate and nothing beside it."""
-    variables = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}  # spinning starves shared cores
+    spinless = {"OMP_WAIT_POLICY": "PASSIVE"}  # spinning starves shared cores
+    variables = {**spinless, **os.environ, **batch.variables}
     if batch.python is not None:
         variables["PYTHONPATH"] = str(gate_alone())
     return variables
@@ -126,6 +129,13 @@ def _converse(child: "subprocess.Popen[str]", batch: Batch) -> Iterator[Event]:
     child.wait()
     with suppress(BrokenPipeError):
         stdin.close()
+
+
+def _stopping(child: "subprocess.Popen[str]", on_event: OnEvent) -> AbstractContextManager[None]:
+    """While this lasts, who listens to a child can stop it."""
+    if isinstance(on_event, Line):
+        return on_event.stopped_by(partial(_stop, child))
+    return nullcontext()
 
 
 def _stop(child: "subprocess.Popen[str]") -> None:

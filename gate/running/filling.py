@@ -1,19 +1,24 @@
 """Fills the store with the stages of a plan, batch by batch, and remembers what failed."""
 
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from gate.configuring.config import GateConfig
 from gate.errors import ConfigError
 from gate.executors.local import execute
-from gate.jobs import Batch, Done, Event, Failed, Job, NotRun, RunBatch, Served
-from gate.planning.soonest import Stages
+from gate.jobs import Batch, Done, Event, Failed, Line, NotRun, RunBatch
+from gate.planning.plan import Plan
+from gate.planning.soonest import Stages, expected_seconds, longest_first
 from gate.planning.stages import PlannedStage
 from gate.planning.todo import Sources, Todo
+from gate.running.batching import BatchMaker, batches_of
 from gate.running.budget import Pacing, Settled
-from gate.store import OUTPUT, Finished, StageCost, Store, unlimited_key
-from gate.terms import LocalAdapter, Stage
+from gate.running.demands import Demands
+from gate.running.schedule import Placed, Schedule
+from gate.running.slots import Slots
+from gate.store import Finished, StageCost, Store, unlimited_key
+from gate.terms import Stage
 
 
 def _never() -> str | None:
@@ -54,6 +59,7 @@ class Filling:
         watcher: Watcher,
         run_batch: RunBatch,
         pacing: Pacing | None = None,
+        slots: Slots | None = None,
     ) -> None:
         """Take what every batch is made from.
 
@@ -64,17 +70,18 @@ class Filling:
             watcher: is told what happens.
             run_batch: how a batch is run.
             pacing: keeps to a budget of time; None where there is none.
+            slots: where batches run; None for one after the other.
         """
         self.failures: dict[str, str] = {}
         self.is_cut = False
-        self._config = config
-        self._sources = sources
         self._store = store
         self._watcher = watcher
         self._run_batch = run_batch
         self._pacing = pacing
-        self._settled: Settled = _never
-        self._planned: dict[str, PlannedStage] = {}
+        self._slots = slots or Slots()
+        self._maker = BatchMaker(config, sources, store=store, slots=self._slots)
+        self._demands = Demands(config, store, self._maker)
+        self._planned = self._maker.planned
         self._tried: set[str] = set()
         self._spent: dict[str, StageCost] = {}
 
@@ -86,8 +93,8 @@ class Filling:
     def fill(self, todo: Todo, *, settled: Settled = _never) -> None:
         """Run the stages that are to run, those that share a loaded model together.
 
-        With a budget, those first that can settle the verdict soonest, none after it is settled,
-        and none for which there is no time left.
+        Each begins when what it needs is there. With a budget, those first that can settle the
+        verdict soonest, none after it is settled, and none for which there is no time left.
 
         Args:
             todo: the plan, and what is to run of it.
@@ -106,9 +113,9 @@ class Filling:
             self._tried.add(planned.stage.key)
             if planned.is_live:  # what a server said in an earlier run must not stand for this one
                 self._store.forget(planned.stage)
-        batches = tuple(_batches(todo.to_run))
-        self._settled = settled
-        execute(self._pacing.order(batches, todo.plan) if self._pacing else batches, run=self._run)
+        batches = self._in_order(tuple(batches_of(todo.to_run)), todo.plan)
+        schedule = Schedule(batches, self._slots, self._demands.of)
+        execute(_Round(self, schedule, settled), workers=self._slots.workers)
 
     def whole(self, todo: Todo) -> Todo:
         """A plan split into what the store had before this run, and what this run tried."""
@@ -128,34 +135,35 @@ class Filling:
     def clear_journals(self) -> None:
         """Forget the answers of servers, unless a stage that asked one has to be resumed."""
         live = [self._planned[key] for key in self._tried if self._planned[key].is_live]
-        kept = {self._journal(one) for one in live if one.stage.key in self.failures}
-        for journal in {self._journal(one) for one in live} - kept:
+        kept = {self._maker.journal(one) for one in live if one.stage.key in self.failures}
+        for journal in {self._maker.journal(one) for one in live} - kept:
             shutil.rmtree(journal, ignore_errors=True)
 
-    def _run(self, group: Stages) -> None:
-        """Run one batch, without the stages of which something they need has failed."""
-        group = tuple(planned for planned in group if not self._is_lost(planned))
-        if not group or self._is_cut_off(group):
-            return
-        batch = Batch(
-            jobs=tuple(self._job(planned) for planned in group),
-            options={
-                "trust_remote_code": self._config.trust_remote_code,
-                "allow_pickle": self._config.allow_pickle,
-                "texts": [text.path for text in self._config.suite.texts],
-                "calibration": [one.path for one in self._config.suite.calibration],
-                "journal": str(self._journal(group[0])),
-            },
-            python=group[0].python,
-            timeout_seconds=60 * self._config.timeout_minutes,
-            limit_seconds=self._pacing.budget.left if self._pacing else None,
-        )
-        log = self._store.root / "logs" / f"{group[0].stage.key}.log"
-        self._run_batch(batch, log, self._follow)
+    def begin(self, placed: Placed, settled: Settled) -> "_Work | None":
+        """A batch without the stages of which something they need has failed; None if not begun."""
+        group = tuple(planned for planned in placed.batch if not self._is_lost(planned))
+        if not group or self._is_cut_off(group, settled):
+            return None
+        left = self._pacing.budget.left if self._pacing else None
+        batch = self._maker.batch(group, placed.slot, limit_seconds=left)
+        return _Work(placed, batch, self._maker.log(group))
 
-    def _is_cut_off(self, group: Stages) -> bool:
+    def run(self, work: "_Work", line: Line) -> None:
+        """Run a batch, wherever that is."""
+        self._run_batch(work.batch, work.log, line)
+
+    def _in_order(self, batches: tuple[Stages, ...], plan: Plan) -> tuple[Stages, ...]:
+        """The batches, the one to prefer first."""
+        if self._pacing is not None:
+            return self._pacing.order(batches, plan)
+        if self._slots.workers == 1:
+            return batches
+        stages = [one for batch in batches for one in batch]
+        return longest_first(batches, expected_seconds(stages, self._store.finished()))
+
+    def _is_cut_off(self, group: Stages, settled: Settled) -> bool:
         """Whether a batch is not begun, for want of time or need."""
-        refusal = self._pacing.refusal(group, self._settled) if self._pacing else None
+        refusal = self._pacing.refusal(group, settled) if self._pacing else None
         if refusal is not None:
             self.is_cut = True
             self.failures |= {one.stage.key: NotRun(refusal) for one in group}
@@ -171,54 +179,13 @@ class Filling:
                 return True
         return False
 
-    def _job(self, planned: PlannedStage) -> Job:
-        made = {
-            role: self._store.path(self._planned[key].stage) for role, key in planned.needs.items()
-        }
-        base = Path(self._sources.base.path)
-        return Job(
-            stage=planned.stage,
-            label=planned.label,
-            model=str(made.get("model") or made.get("weights") or base),
-            adapters=self._adapters(planned.adapters),
-            task=planned.task,
-            out=str(self._store.workspace(planned.stage) / OUTPUT),
-            base=str(base),
-            merged=str(made["merged"]) if "merged" in made else None,
-            is_repeat=planned.is_repeat,
-            speed=self._config.suite.speed if planned.stage.kind == "speed" else None,
-            repeat=planned.repeat,
-            partial=str(self._store.partial(planned.stage)) if _keeps(planned) else None,
-            text=planned.text,
-            reading=self._config.suite.distributions if planned.text else None,
-            reference=self._reference(planned, made),
-        )
+    def follow(self, event: Event) -> None:
+        """Take what a stage tells, and commit it when it is done.
 
-    def _reference(self, planned: PlannedStage, made: Mapping[str, Path]) -> Served | str | None:
-        """What a candidate's reading is compared with."""
-        if planned.reference is None:
-            return str(made["reference"]) if "reference" in made else None
-        live = planned.reference.adapters if planned.reference.merge is None else ()
-        return Served(
-            use=planned.reference.backend,
-            model=str(made.get("reference_weights") or self._sources.base.path),
-            adapters=self._adapters(live),
-        )
-
-    def _adapters(self, names: Iterable[str]) -> tuple[LocalAdapter, ...]:
-        weights = {one.name: one.weight for one in self._config.candidate.adapters}
-        return tuple(
-            LocalAdapter(
-                name=name, path=Path(self._sources.adapters[name].path), weight=weights[name]
-            )
-            for name in names
-        )
-
-    def _journal(self, planned: PlannedStage) -> Path:
-        """Where the answers of a server are kept until its stages are done."""
-        return self._store.root / "journals" / _shared_key(planned)
-
-    def _follow(self, event: Event) -> None:
+        Raises:
+            ConfigError: the stage found that the input is wrong.
+            StoreError: its output cannot be kept.
+        """
         planned = self._planned[event.key]
         if isinstance(event, Done):
             cost = self._cost(planned.stage, event)
@@ -250,29 +217,46 @@ class Filling:
         if before is not None:
             seconds += before.seconds
             peak = max(peak, before.peak_memory_bytes or 0)
-        return StageCost(seconds=seconds, peak_memory_bytes=peak, interpreter=event.interpreter)
+        return StageCost(
+            seconds=seconds,
+            peak_memory_bytes=peak,
+            interpreter=event.interpreter,
+            threads=self._maker.threads(stage),
+        )
 
 
-def _batches(to_run: Iterable[PlannedStage]) -> Iterator[Stages]:
-    """The stages to run, those that share a loaded model together."""
-    groups: dict[str, list[PlannedStage]] = {}
-    for planned in to_run:
-        groups.setdefault(_shared_key(planned), []).append(planned)
-    yield from (tuple(group) for group in groups.values())
+class _Work(NamedTuple):
+    """A batch that runs."""
+
+    placed: Placed
+    batch: Batch
+    log: Path
 
 
-def _keeps(planned: PlannedStage) -> bool:
-    """Whether what is scored may stand for a later run: a server may be another one by then."""
-    return planned.stage.kind == "evaluate" and not planned.is_live
+class _Round(NamedTuple):
+    """The batches of one round, as an executor asks for them."""
 
+    filling: Filling
+    schedule: Schedule
+    settled: Settled
 
-def _shared_key(planned: PlannedStage) -> str:
-    """What the stages that share a loaded model have in common."""
-    stage = planned.stage
-    if stage.kind not in ("evaluate", "read"):
-        return stage.key
-    # a role stays even where its content is shared: what is compared waits for its reference
-    beside = "" if planned.reference is None else planned.reference.name
-    shared = {"task": "", "text": "", "reading": "", "reference": beside}
-    inputs = {role: shared.get(role, one) for role, one in stage.inputs.items()}
-    return stage.model_copy(update={"inputs": inputs, "task": None}).key
+    def begin(self) -> _Work | None:
+        """The next batch that may start and is worth it."""
+        while (placed := self.schedule.take()) is not None:
+            work = self.filling.begin(placed, self.settled)
+            if work is not None:
+                return work
+            self.schedule.end(placed)
+        return None
+
+    def run(self, work: _Work, line: Line) -> None:
+        """Run a batch, wherever that is."""
+        self.filling.run(work, line)
+
+    def follow(self, event: Event) -> None:
+        """Take what a stage tells."""
+        self.filling.follow(event)
+
+    def end(self, work: _Work) -> None:
+        """Take that a batch has ended."""
+        self.schedule.end(work.placed)

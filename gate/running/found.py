@@ -16,6 +16,7 @@ from gate.planning.plan import Plan, PlannedNoise
 from gate.planning.readings import PlannedReading
 from gate.provenance import machine
 from gate.records import WeightReport
+from gate.running.sharing import Shared
 from gate.running.worker import EVALUATION_FILE, REPORT_FILE, SPEED_FILE
 from gate.serving_records import Serving, SpeedRun
 from gate.store import Store
@@ -50,6 +51,8 @@ def read_noise(
     failed: Mapping[tuple[str, str], str],
     store: Store,
     failures: Mapping[str, str],
+    *,
+    shared: Shared,
 ) -> Noise:
     """Both evaluations of what was evaluated twice, or why there are not two.
 
@@ -59,13 +62,14 @@ def read_noise(
         failed: {(variant, task): why there is no first one}.
         store: where the second ones are.
         failures: {stage key: why it failed}.
+        shared: has read the first ones.
     """
     stages = {planned.stage.key: planned.stage for planned in plan.stages}
     pairs: dict[tuple[str, str], Pair | str] = {}
     for one in plan.noise:
         file = store.path(stages[one.again]) / EVALUATION_FILE
         if file.is_file():
-            again = score_of(one.variant, Evaluation.model_validate_json(file.read_bytes()))
+            again = score_of(one.variant, shared.read(file.read_bytes()))
             pairs[one.engine, one.task] = _twice(one, again, scores, failed)
         else:
             pairs[one.engine, one.task] = failures.get(one.again, "it was not run")

@@ -33,6 +33,7 @@ from gate.running.found import (
     unmeasured,
     unread,
 )
+from gate.running.sharing import Shared
 from gate.running.worker import AUDIT_FILE, EVALUATION_FILE
 from gate.serving_records import Serving
 from gate.store import Store
@@ -88,7 +89,8 @@ def judge_plan(
     Raises:
         ConfigError: a quantizer was calibrated on what a task judges.
     """
-    evaluations = _read_evaluations(plan, store)
+    shared = Shared()
+    evaluations = _read_evaluations(plan, store, shared)
     corpora = _corpora(config, evaluations)
     _refuse_shown(config, corpora.values())
     asked = {pair: score_of(pair[0], one) for pair, one in evaluations.items()}
@@ -96,7 +98,8 @@ def judge_plan(
     scores = without_duplicates(asked, duplicates)
     failed = _failed(plan, evaluations, failures)
     audits = tuple(_audits(plan, store, failures))
-    noise = noise_without_duplicates(read_noise(plan, asked, failed, store, failures), duplicates)
+    again = read_noise(plan, asked, failed, store, failures, shared=shared)
+    noise = noise_without_duplicates(again, duplicates)
     serving = read_serving(config, sources.base, sources.adapters, plan, store)
     looks = planned_looks(config.suite.sequential, config.suite.tasks, scores.values())
     distributions = read_distributions(plan, store)
@@ -153,14 +156,16 @@ def _readings_again(noise: Noise) -> Iterator[Distribution]:
             yield twice.model_copy(update={"variant": f"{twice.variant} again", "worst": ()})
 
 
-def _read_evaluations(plan: Plan, store: Store) -> dict[tuple[str, str], Evaluation]:
+def _read_evaluations(
+    plan: Plan, store: Store, shared: Shared
+) -> dict[tuple[str, str], Evaluation]:
     stages = {planned.stage.key: planned.stage for planned in plan.stages}
     found = {}
     for variant, tasks in plan.evaluations.items():
         for task, key in tasks.items():
             file = store.path(stages[key]) / EVALUATION_FILE
             if file.is_file():
-                found[variant, task] = Evaluation.model_validate_json(file.read_bytes())
+                found[variant, task] = shared.read(file.read_bytes())
     return found
 
 

@@ -182,6 +182,7 @@ def _stage_records(todo: Todo, store: Store, failures: Mapping[str, str]) -> Ite
             peak_memory_bytes=finished.cost.peak_memory_bytes if finished else None,
             packages=stage.packages,
             interpreter=finished.cost.interpreter if finished else None,
+            threads=finished.cost.threads if finished else None,
             error=None if isinstance(why, NotRun) else why,
             skipped=str(why) if isinstance(why, NotRun) else None,
         )

@@ -13,6 +13,7 @@ from gate.reporting.report_files import write_run
 from gate.running.budget import Budget, Pacing
 from gate.running.children import run_in_child
 from gate.running.filling import Filling, Watcher
+from gate.running.places import place_of
 from gate.running.recording import make_record
 from gate.running.rounds import fill_in_rounds
 from gate.store import Store
@@ -56,22 +57,24 @@ def run_gate(
         sources = locate_sources(config, store)
         for source in (sources.base, *sources.adapters.values()):
             store.remember(source)
-        filling = Filling(
-            config,
-            sources,
-            store=store,
-            watcher=watcher,
-            run_batch=run_batch,
-            pacing=Pacing(budget, store, config.ship) if budget else None,
-        )
-        todo, judgement = fill_in_rounds(
-            config,
-            sources,
-            store=store,
-            filling=filling,
-            watcher=watcher,
-            released=compared,
-        )
+        with place_of(config, sources, store, run_batch=run_batch) as place:
+            filling = Filling(
+                config,
+                sources,
+                store=store,
+                watcher=watcher,
+                run_batch=place.run_batch,
+                pacing=Pacing(budget, store, config.ship) if budget else None,
+                slots=place.slots,
+            )
+            todo, judgement = fill_in_rounds(
+                config,
+                sources,
+                store=store,
+                filling=filling,
+                watcher=watcher,
+                released=compared,
+            )
         filling.clear_journals()
         record = make_record(
             config,

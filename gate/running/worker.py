@@ -21,16 +21,16 @@ from gate import extensions
 from gate.distributions.memory import check_room, free_bytes
 from gate.distributions.reading import compare_candidate, keep_reference
 from gate.errors import GateError, StageError
-from gate.jobs import Batch, Done, Event, Job, OnEvent, Progress, Served, Started, failed
+from gate.jobs import Batch, Done, Event, Job, OnEvent, Served, Started, failed
 from gate.provenance import interpreter, peak_memory_bytes
 from gate.records import WeightReport
+from gate.running.answers import EVALUATION_FILE, answer, gather, telling
 from gate.terms import JsonValue, Use
 
 if TYPE_CHECKING:
     from gate.engines.language_models import GateLM
 
-EVALUATION_FILE = "evaluation.json"
-"""The file in an evaluate stage's output."""
+__all__ = ["AUDIT_FILE", "EVALUATION_FILE", "REPORT_FILE", "SPEED_FILE", "run_in_process"]
 
 REPORT_FILE = "report.json"
 """The WeightReport beside the output of a merge or quantize stage."""
@@ -64,7 +64,9 @@ def run_in_process(batch: Batch, log: Path, on_event: OnEvent) -> None:
     """
     del log
     with _telling(batch.jobs, on_event):
-        if batch.jobs[0].stage.kind in _WITH_MODEL:
+        if batch.is_answered:
+            _gather(batch, on_event)
+        elif batch.jobs[0].stage.kind in _WITH_MODEL:
             _run_loaded(batch, on_event)
         elif batch.jobs[0].stage.kind == "speed":
             _measure(batch.jobs[0], batch.options, on_event)
@@ -146,7 +148,6 @@ def _chosen_precision(model: Path) -> str | None:
 def _run_loaded(batch: Batch, on_event: OnEvent) -> None:
     """Jobs that share a loaded model, or one with its reference beside it."""
     first = batch.jobs[0]
-    do = _evaluate_job if first.stage.kind == "evaluate" else _read_job
     begun = time.monotonic()
     on_event(Started(key=first.stage.key))
     with _loaded(first, batch.options) as loaded:
@@ -156,8 +157,21 @@ def _run_loaded(batch: Batch, on_event: OnEvent) -> None:
                 begun = time.monotonic()
                 on_event(Started(key=job.stage.key))
             with _telling((job,), on_event):
-                do(job, loaded, on_event)
+                if first.stage.kind == "evaluate":
+                    answer(job, loaded.lm, on_event, share=batch.share)
+                else:
+                    _read_job(job, loaded, on_event)
                 on_event(_done(job, begun))
+
+
+def _gather(batch: Batch, on_event: OnEvent) -> None:
+    """Put together the evaluations whose documents other workers have kept."""
+    for job in batch.jobs:
+        begun = time.monotonic()
+        on_event(Started(key=job.stage.key))
+        with _telling((job,), on_event):
+            gather(job)
+            on_event(_done(job, begun))
 
 
 @contextmanager
@@ -209,35 +223,16 @@ def _measure(job: Job, options: dict[str, JsonValue], on_event: OnEvent) -> None
     on_event(_done(job, begun))
 
 
-def _evaluate_job(job: Job, loaded: "_Loaded", on_event: OnEvent) -> None:
-    from gate.evaluate import evaluate_task  # loads lm-eval
-
-    if job.task is None:
-        raise StageError(f"{job.label}: an evaluate stage without a task")
-    evaluation = evaluate_task(
-        loaded.lm,
-        job.task,
-        on_progress=_progress(job, on_event),
-        partial=Path(job.partial) if job.partial else None,
-    )
-    file = Path(job.out) / EVALUATION_FILE
-    file.write_text(evaluation.model_dump_json(), encoding="utf-8")
-
-
 def _read_job(job: Job, loaded: "_Loaded", on_event: OnEvent) -> None:
     if job.text is None or job.reading is None:
         raise StageError(f"{job.label}: a read stage without a text")
-    out, told = Path(job.out), _progress(job, on_event)
+    out, told = Path(job.out), telling(job, on_event)
     engine = loaded.lm.engine
     if job.reference is None:
         keep_reference(engine, job.text, job.reading, out, on_progress=told)
         return
     reference = loaded.reference.engine if loaded.reference else Path(str(job.reference))
     compare_candidate(engine, job.text, job.reading, out, reference=reference, on_progress=told)
-
-
-def _progress(job: Job, on_event: OnEvent) -> Callable[[int, int], None]:
-    return lambda done, total: on_event(Progress(key=job.stage.key, done=done, total=total))
 
 
 def _keywords(

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from statistics import NormalDist
 
 import numpy as np
@@ -53,8 +54,8 @@ def aggregate_interval(
     Source: Koehn (2004), EMNLP, 388-395; the ends by Hesterberg (2015), The American Statistician
     69:371-386 (expanded percentile interval).
     """
-    random = np.random.default_rng(seed)
-    units = _blocks(group_sums(np.hstack([reference, candidate]), clusters), random)
+    rows = group_sums(np.hstack([reference, candidate]), clusters)
+    units = _blocks(rows, np.random.default_rng(seed))
     n, arms = len(units), (slice(None, reference.shape[1]), slice(reference.shape[1], None))
 
     def change(sums: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -64,7 +65,8 @@ def aggregate_interval(
     value = float(change(units.sum(axis=0)))
     if not math.isfinite(value):
         raise ValueError("the metric is not finite over all documents")
-    changes = change(_resampled_sums(units, resamples, random))
+    drawn = _drawn(len(rows), resamples, seed)
+    changes = change(np.concatenate([times.astype(np.float64) @ units for times in drawn]))
     undefined = int(np.count_nonzero(~np.isfinite(changes)))
     if undefined:
         raise ValueError(f"the metric is not finite on {undefined} of {resamples} resamples")
@@ -92,16 +94,26 @@ def _blocks(units: NDArray[np.float64], random: np.random.Generator) -> NDArray[
     return np.add.reduceat(shuffled, starts, axis=0)
 
 
-def _resampled_sums(
-    units: NDArray[np.float64], resamples: int, random: np.random.Generator
-) -> NDArray[np.float64]:
-    """Sums over n rows drawn with replacement, [resamples, columns], in blocks of bounded size."""
-    n = len(units)
+@lru_cache(maxsize=4)
+def _drawn(count: int, resamples: int, seed: int) -> tuple[NDArray[np.unsignedinteger], ...]:
+    """How often each unit is drawn, [resamples, units] in blocks of bounded size.
+
+    That is the same for all comparisons of as many documents or clusters, of which a run has many.
+
+    Args:
+        count: documents or clusters, before they are summed into blocks.
+        resamples: how often units are drawn, as many as there are, with replacement.
+        seed: of the drawing.
+    """
+    random = np.random.default_rng(seed)
+    if count > _MOST_UNITS:
+        random.permutation(count)  # as the units were drawn into blocks
+    n = min(count, _MOST_UNITS)
     rows = max(1, _DRAWS_AT_ONCE // n)
-    sums = []
+    blocks = []
     for done in range(0, resamples, rows):
         size = min(rows, resamples - done)
         drawn = random.integers(n, size=(size, n)) + n * np.arange(size)[:, np.newaxis]
         times = np.bincount(drawn.ravel(), minlength=size * n).reshape(size, n)
-        sums.append(times.astype(np.float64) @ units)
-    return np.concatenate(sums)
+        blocks.append(times.astype(np.min_scalar_type(int(times.max()))))
+    return tuple(blocks)

@@ -1,0 +1,78 @@
+"""A worker whose fate on each node is written in files: it waits, dies, or answers at once."""
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+from gates import FakeWorker
+
+from gate.errors import StageError
+from gate.jobs import Batch, Done, OnEvent, Progress, Started, failed
+
+_PATIENCE_SECONDS = 60
+
+
+class FatefulWorker:
+    """Answers for every model, as FakeWorker does, also for a share of the documents.
+
+    A batch is called after its first job, as evaluate-base-colors, with its share, as .0, or
+    .gathered where shares are put together. It notes its process and node in FOLDER/ran/<name>,
+    waits while FOLDER/hold/<name> is there, and dies by SIGKILL where FOLDER/die/<name> is.
+    """
+
+    def __init__(self, folder: Path, right: dict[str, int]):
+        self.folder = folder
+        self.right = right
+        for name in ("ran", "hold", "die"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+
+    def __call__(self, batch: Batch, log: Path, on_event: OnEvent) -> None:
+        name = name_of(batch)
+        with (self.folder / "ran" / name).open("a") as file:
+            file.write(f"{os.getpid()} {node_id()}\n")
+        end = time.monotonic() + _PATIENCE_SECONDS
+        while (self.folder / "hold" / name).exists() and time.monotonic() < end:
+            time.sleep(0.05)
+        if (self.folder / "die" / name).exists():
+            os.kill(os.getpid(), signal.SIGKILL)
+        if batch.share is not None:
+            self._answer_share(batch, on_event)
+        elif self._is_whole(batch):
+            FakeWorker(self.right)(batch, log, on_event)
+        else:
+            lost = StageError("documents that were shared out are not there")
+            on_event(failed(batch.jobs[0], lost))
+
+    def times(self, name: str) -> list[tuple[int, str]]:
+        """(process, node) of each time that a batch ran."""
+        file = self.folder / "ran" / name
+        lines = file.read_text().splitlines() if file.exists() else []
+        return [(int(line.split()[0]), line.split()[1]) for line in lines]
+
+    def _answer_share(self, batch: Batch, on_event: OnEvent) -> None:
+        for job in batch.jobs:
+            on_event(Started(key=job.stage.key))
+            on_event(Progress(key=job.stage.key, done=100, total=300))
+            kept = Path(job.partial, f"share-{batch.share.part}.json")
+            kept.write_text(json.dumps({"of": batch.share.of}))
+            cost = {"seconds": 1.0, "peak_memory_bytes": 1, "interpreter": "3.11 (here)"}
+            on_event(Done(key=job.stage.key, **cost))
+
+    def _is_whole(self, batch: Batch) -> bool:
+        if not batch.is_answered:
+            return True
+        kept = list(Path(batch.jobs[0].partial).glob("share-*.json"))
+        return len(kept) == json.loads(kept[0].read_text())["of"]
+
+
+def name_of(batch: Batch) -> str:
+    share = "" if batch.share is None else f".{batch.share.part}"
+    return batch.jobs[0].label.replace(" ", "-") + share + ".gathered" * batch.is_answered
+
+
+def node_id() -> str:
+    import ray
+
+    return ray.get_runtime_context().get_node_id()
