@@ -4,10 +4,11 @@ import base64
 import fnmatch
 import hashlib
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from answering_server import AnsweringServer
 
 PAGE = 3
 TOKEN = "hf_of_a_test"
@@ -69,7 +70,7 @@ class Repository:
         return self.commits.get(named)
 
 
-class HubServer:
+class HubServer(AnsweringServer):
     """Answers on loopback; `repositories` is what was published."""
 
     def __init__(self) -> None:
@@ -79,10 +80,6 @@ class HubServer:
         self.faults: list[Fault] = []
         self.before_commit = lambda: None
 
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._http.server_address[1]}"
-
     def files(self, repository: str, revision: str) -> dict[str, bytes]:
         """{path: bytes} at a revision, the Hub's own file left out."""
         found = self.repositories[repository].at(revision).files
@@ -91,31 +88,6 @@ class HubServer:
     def sent(self, part: str) -> int:
         """How many requests had this part in method and path."""
         return sum(part in line for line in self.asked)
-
-    def __enter__(self) -> "HubServer":
-        owner = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            wbufsize = -1
-
-            def handle_any(self):
-                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                owner.serve(self, body)
-
-            do_GET = do_HEAD = do_POST = do_PUT = handle_any
-
-            def log_message(self, *_):
-                pass
-
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._http.daemon_threads = True
-        threading.Thread(target=self._http.serve_forever, args=(0.01,), daemon=True).start()
-        return self
-
-    def __exit__(self, *_) -> None:
-        self._http.shutdown()
-        self._http.server_close()
 
     def serve(self, request: BaseHTTPRequestHandler, body: bytes) -> None:
         """Answer one request, or go wrong with it."""

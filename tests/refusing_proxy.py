@@ -1,12 +1,13 @@
 """A server on this machine that hands requests on to another, until a test wants one to fail."""
 
-import threading
 from http.client import HTTPConnection
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import urlsplit
 
+from answering_server import AnsweringServer
 
-class RefusingProxy:
+
+class RefusingProxy(AnsweringServer):
     """Stands before a server; `refused` are parts of "METHOD path" that get 400, for as long.
 
     Attributes:
@@ -18,34 +19,6 @@ class RefusingProxy:
         self.refused: tuple[str, ...] = ()
         self.asked: list[str] = []
         self.on_request = lambda line: None
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._http.server_address[1]}"
-
-    def __enter__(self) -> "RefusingProxy":
-        owner = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            wbufsize = -1
-
-            def handle_any(self):
-                owner.serve(self, self.rfile.read(int(self.headers.get("Content-Length") or 0)))
-
-            do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = handle_any
-
-            def log_message(self, *_):
-                pass
-
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._http.daemon_threads = True
-        threading.Thread(target=self._http.serve_forever, args=(0.01,), daemon=True).start()
-        return self
-
-    def __exit__(self, *_) -> None:
-        self._http.shutdown()
-        self._http.server_close()
 
     def serve(self, request: BaseHTTPRequestHandler, body: bytes) -> None:
         """Refuse a request, or hand it on and its answer back."""

@@ -55,6 +55,18 @@ def test_the_exit_status_of_a_run_is_its_verdict(folder, right, status, verdict)
     assert "8 stages: 8 cached, 0 to run" in done.stderr
 
 
+@pytest.mark.parametrize("budget", ["", "soon"])
+def test_a_budget_that_is_no_time_is_wrong_input_and_not_none_at_all(folder, budget):
+    done = gate("run", "gate.yaml", "--budget", budget, cwd=folder)
+    assert done.returncode == 2
+    assert f"--budget {budget}: no time" in done.stderr
+
+
+def test_a_run_with_a_budget_and_nothing_left_to_do_has_its_verdict(folder):
+    fill(folder)
+    assert gate("run", "gate.yaml", "--budget", "5m", cwd=folder).returncode == 0
+
+
 def test_wrong_config_is_status_2_and_a_sentence_without_a_traceback(folder):
     (folder / "gate.yaml").write_text((folder / "gate.yaml").read_text() + "colour: red\n")
     done = gate("run", "gate.yaml", cwd=folder)

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -165,6 +166,13 @@ def test_a_child_does_not_outlive_its_parent(tmp_path):
     child.stdout.close()
 
 
+def is_running(state: Path) -> bool:
+    try:
+        return "zombie" not in state.read_text()
+    except OSError:
+        return False
+
+
 def test_a_child_that_hangs_is_stopped_with_what_it_started(tmp_path):
     pid_file = tmp_path / "pid"
     hang = (
@@ -182,7 +190,11 @@ def test_a_child_that_hangs_is_stopped_with_what_it_started(tmp_path):
     assert failed.problem.endswith("loading")
     assert "timeout_minutes" in failed.hint
     state = Path(f"/proc/{pid_file.read_text()}/status")
-    assert not state.exists() or "zombie" in state.read_text()
+    tries = 600  # it has been killed, and dies when a busy machine gets to it
+    while is_running(state) and tries:
+        tries -= 1
+        time.sleep(0.1)
+    assert not is_running(state)
 
 
 def test_all_jobs_of_a_batch_together_have_so_much_time(tmp_path):

@@ -35,6 +35,10 @@ AdapterPaths = Annotated[
     list[str],
     typer.Argument(help="Adapters: directories, or org/name@commit.", metavar="ADAPTER..."),
 ]
+MovedAdapters = Annotated[
+    list[str] | None,
+    typer.Option("--adapter", help="An adapter that is not where it was read.", metavar="NAME=DIR"),
+]
 Weights = Annotated[
     list[str] | None,
     typer.Option(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gate.cli.options import adapter_folders
+from gate.cli.options import MovedAdapters, adapter_folders
 
 if TYPE_CHECKING:
     from gate.releasing.promotion import Promotion
@@ -47,12 +47,7 @@ def promote(
             "--artifact", help="The variant's files, where the run's store is gone.", metavar="DIR"
         ),
     ] = None,
-    adapters: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--adapter", help="An adapter that is not where it was read.", metavar="NAME=DIR"
-        ),
-    ] = None,
+    adapters: MovedAdapters = None,
 ) -> None:
     """Publish a variant that the gate promoted, with the evidence; refuse any other, and say why.
 

@@ -9,6 +9,7 @@ import typer
 from gate.cli.options import (
     DEFAULT_STORE,
     AllowPickle,
+    MovedAdapters,
     StorePath,
     TrustRemoteCode,
     adapter_folders,
@@ -32,12 +33,7 @@ def reproduce(
         str | None,
         typer.Option("--variant", help="Only this one, and its merge.", metavar="NAME"),
     ] = None,
-    adapters: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--adapter", help="An adapter that is not where it was read.", metavar="NAME=DIR"
-        ),
-    ] = None,
+    adapters: MovedAdapters = None,
     base: Annotated[
         Path | None,
         typer.Option("--base", help="The base, where it is not where it was read.", metavar="DIR"),

@@ -64,7 +64,7 @@ def run(
                 store=Store(store),
                 reports=reports,
                 watcher=watcher,
-                budget=Budget(budget) if budget else None,
+                budget=None if budget is None else Budget(budget),
             )
         sys.stdout.write(render(finished.record, "text"))
         sys.stdout.write(f"\nreport: {finished.directory / REPORT_FILE}\n")
