@@ -14,6 +14,8 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 from gate.distributing.cluster import Demand
+from gate.distributing.consignments import Consignment
+from gate.distributing.storages import Storage
 from gate.executors.ray import Cluster, join_cluster
 from gate.jobs import Batch, Done, Job, OnEvent
 from gate.terms import Stage, Use
@@ -57,6 +59,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--nodes", type=int, default=2)
     parser.add_argument("--stages", type=int, default=40)
+    parser.add_argument("--storage", help="the URL of what the nodes share in place of a folder")
     asked = parser.parse_args()
     from ray.cluster_utils import Cluster as LocalCluster
 
@@ -67,17 +70,23 @@ def main() -> None:
         for _ in range(asked.nodes - 1):
             nodes.add_node(**node)
         with tempfile.TemporaryDirectory() as scratch:
-            measure(nodes.address, Path(scratch), asked.stages)
+            measure(nodes.address, Path(scratch), asked.stages, storage=asked.storage)
     finally:
         nodes.shutdown()
 
 
-def measure(address: str, store: Path, stages: int) -> None:
+def measure(address: str, store: Path, stages: int, *, storage: str | None) -> None:
     """Join, send the stages three times, leave."""
     begun = time.perf_counter()
     demands = {"base": Demand()}
     with join_cluster(
-        demands, store=store, packages={}, paths=(), run_batch=do_nothing, address=address
+        demands,
+        store=store,
+        packages={},
+        paths=(),
+        run_batch=do_nothing,
+        address=address,
+        consignment=Consignment(Storage(storage), store, ()) if storage else None,
     ) as cluster:
         took = time.perf_counter() - begun
         print(f"joined {len(cluster.nodes)} nodes and asked them: {took:.2f} s")

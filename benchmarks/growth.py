@@ -43,7 +43,6 @@ STEPS = ("ask", "keep", "read", "judge", "report")
 _SEED = 1234
 _SHARE_RIGHT, _FLIP_RATE = 0.8, 0.02
 _MOST_ASKED = 10_000
-_MOST_REPORTED = 10_000
 
 
 class Shape(NamedTuple):
@@ -92,9 +91,8 @@ def measure_here(shape: Shape) -> dict[str, float]:
         results: list[CheckResult] = []
         taken["read"] = _seconds(lambda: _read(Path(folder), scores, corpora))
         taken["judge"] = _seconds(lambda: results.extend(_judge(shape, scores, corpora)))
-        if shape.documents <= _MOST_REPORTED:
-            record = _record(scores, corpora, results)
-            taken["report"] = _seconds(lambda: _report(record))
+        record = _record(scores, corpora, results)
+        taken["report"] = _seconds(lambda: _report(record))
     return taken | {"peak": float(peak_memory_bytes())}
 
 
@@ -173,7 +171,7 @@ def _read(
     """What the parent reads of the store: each evaluation as a score, the documents once."""
     shared = Shared()
     for file in sorted(folder.glob("v*.json"), key=lambda one: int(one.stem[1:])):
-        evaluation = shared.read(file.read_bytes())
+        evaluation = shared.read(file)
         score = score_of(file.stem, evaluation)
         scores[score.variant, NAME] = score
         corpora.setdefault(NAME, Corpus(task=NAME, documents=evaluation.documents))

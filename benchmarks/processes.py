@@ -43,7 +43,7 @@ def measure(
     redirections = [(os.POSIX_SPAWN_OPEN, 1, str(log), writing, 0o644), (os.POSIX_SPAWN_DUP2, 1, 2)]
     begun = time.perf_counter()
     process_id = os.posix_spawnp(command[0], command, environment, file_actions=redirections)
-    watch = _Watch(process_id)
+    watch = Watch(process_id)
     _, status, usage = os.wait4(process_id, 0)
     seconds = time.perf_counter() - begun
     peak = watch.stop()
@@ -59,10 +59,11 @@ def memory_source() -> str | None:
     return next((file for file in _LINES if _anonymous(os.getpid(), file) is not None), None)
 
 
-class _Watch:
+class Watch:
     """A thread that asks for the anonymous memory of a process and its children at intervals."""
 
     def __init__(self, process_id: int) -> None:
+        """Begin to watch a process."""
         self._peak: int | None = None
         self._source = memory_source()
         self._ended = threading.Event()
@@ -70,6 +71,7 @@ class _Watch:
         self._thread.start()
 
     def stop(self) -> int | None:
+        """The most that was seen, in bytes; None where the system does not tell."""
         self._ended.set()
         self._thread.join()
         return self._peak

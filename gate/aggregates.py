@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from gate.errors import StageError, suggest
 from gate.evaluation_records import Score
+from gate.tables import Rows
 
 Array = NDArray[np.float64]
 Aggregate = Callable[[Array], Array]
@@ -44,14 +45,16 @@ def statistics_of(score: Score) -> Array:
         StageError: the samples' statistics are missing, or are not alike.
     """
     if score.aggregate == "mean":
-        return np.array([(sample.value, 1.0) for sample in score.samples]).reshape(-1, 2)
-    lengths = {len(sample.statistics) for sample in score.samples}
+        values = score.samples.column("value")
+        return np.column_stack((values, np.ones(len(values))))
+    rows: Rows = score.samples.column("statistics")
+    lengths = set(rows.lengths.tolist())
     if 0 in lengths or len(lengths) > 1:
         raise StageError(
             f"{score.variant} on {score.task}: {score.aggregate} cannot be computed: its samples "
             f"have {' or '.join(map(str, sorted(lengths)))} statistics"
         )
-    return np.array([sample.statistics for sample in score.samples], dtype=np.float64)
+    return rows.matrix()
 
 
 def value_of(score: Score) -> float:

@@ -1,5 +1,9 @@
 """What an evaluation found: documents, samples, and the score they make."""
 
+from collections.abc import Mapping
+from typing import Any, Self
+
+from gate.tables import Table
 from gate.terms import Noun
 
 
@@ -49,7 +53,20 @@ class Sample(Noun):
     statistics: tuple[float, ...] = ()
 
 
-class Evaluation(Noun):
+class _OfTables(Noun):
+    """A noun of which some fields are tables."""
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """As any noun's; records that are put in a table's place become one."""
+        kinds = {"samples": Sample, "documents": Document}
+        made = {
+            name: Table.of(kinds[name], value) if name in kinds else value
+            for name, value in (update or {}).items()
+        }
+        return super().model_copy(update=made, deep=deep)
+
+
+class Evaluation(_OfTables):
     """What an evaluate stage gives: one sample per document of a task, sorted by document id.
 
     Attributes:
@@ -64,11 +81,11 @@ class Evaluation(Noun):
     is_binary: bool
     aggregate: str = "mean"
     available: int = 0
-    documents: tuple[Document, ...]
-    samples: tuple[Sample, ...]
+    documents: Table[Document]
+    samples: Table[Sample]
 
 
-class Score(Noun):
+class Score(_OfTables):
     """How one variant did on one task: one sample per document, sorted by document id.
 
     Attributes:
@@ -83,18 +100,19 @@ class Score(Noun):
     is_binary: bool
     aggregate: str = "mean"
     available: int = 0
-    samples: tuple[Sample, ...]
+    samples: Table[Sample]
 
     @property
     def mean(self) -> float:
         """The mean of the metric over the documents; 0.0 where there are none."""
         if not self.samples:
             return 0.0
-        return sum(sample.value for sample in self.samples) / len(self.samples)
+        values: list[float] = self.samples.column("value").tolist()
+        return sum(values) / len(values)
 
 
-class Corpus(Noun):
+class Corpus(_OfTables):
     """The documents of one task, the same for every variant."""
 
     task: str
-    documents: tuple[Document, ...]
+    documents: Table[Document]

@@ -75,9 +75,7 @@ class Extension(NamedTuple):
 
 def names(folder: str) -> tuple[str, ...]:
     """The names a folder offers, sorted: its own files, then third-party entry points."""
-    package = importlib.import_module(f"gate.{folder}")
-    own = {module.name for module in pkgutil.iter_modules(package.__path__)}
-    return tuple(sorted(own | {point.name for point in _entry_points(folder)}))
+    return tuple(sorted(_own(folder) | {point.name for point in _entry_points(folder)}))
 
 
 def find(folder: str, name: str) -> Extension:
@@ -133,14 +131,26 @@ def check_parameters(extension: Extension, use: Use, *, given_by_gate: Iterable[
             )
 
 
+@cache
+def _own(folder: str) -> frozenset[str]:
+    """The gate's own files of a folder, listed once."""
+    package = importlib.import_module(f"gate.{folder}")
+    return frozenset(module.name for module in pkgutil.iter_modules(package.__path__))
+
+
 def _entry_points(folder: str) -> tuple[importlib.metadata.EntryPoint, ...]:
-    return _installed(f"gate.{folder}", tuple(sys.path))
+    return _of_group(f"gate.{folder}", tuple(sys.path))
 
 
 @cache
-def _installed(group: str, _path: tuple[str, ...]) -> tuple[importlib.metadata.EntryPoint, ...]:
-    """The entry points of a group, read once for a search path: that opens hundreds of files."""
-    return tuple(importlib.metadata.entry_points(group=group))
+def _of_group(group: str, path: tuple[str, ...]) -> tuple[importlib.metadata.EntryPoint, ...]:
+    return tuple(_select(path)(group=group))
+
+
+@cache
+def _select(_path: tuple[str, ...]) -> Callable[..., importlib.metadata.EntryPoints]:
+    """Selects from all entry points, read once for a search path: that opens hundreds of files."""
+    return importlib.metadata.entry_points().select
 
 
 def _module(folder: str, name: str) -> ModuleType:

@@ -34,6 +34,7 @@ class Job(Noun):
         out: the existing, empty directory it writes into.
         base: the base model's directory, for an audit.
         merged: the merged checkpoint that a quantized one was made from, for an audit of it.
+        converted: the directory of what a quantizer reads in the model's place.
         is_repeat: the second of two runs of one variant, in other batches and another order.
         speed: what to measure, for a speed stage.
         repeat: which of its repeats this is.
@@ -53,6 +54,7 @@ class Job(Noun):
     out: str
     base: str | None = None
     merged: str | None = None
+    converted: str | None = None
     is_repeat: bool = False
     speed: Speed | None = None
     repeat: int = 0

@@ -1,14 +1,17 @@
 """A variant's change of a metric, split into what training, merge, runtime and quantization did."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache, reduce
 from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
 
 from gate import extensions
 from gate.comparisons import delta
 from gate.errors import GateError
 from gate.evaluation_records import Score
-from gate.judging.pairing import pair_scores
+from gate.judging.pairing import pair_scores, with_samples
 from gate.lineage_records import Cause, Lineage, LineageStep
 from gate.result_records import Estimate
 from gate.terms import ResolvedCheck, Task, Variant, read_use
@@ -168,14 +171,11 @@ def _causes(reference: Variant, variant: Variant) -> Iterator[Cause]:
 
 def _common(arms: Mapping[str, Score]) -> dict[str, Score]:
     """The scores on the documents that all of them have: the shortest prefix of places."""
-    ids = frozenset.intersection(
-        *(frozenset(sample.id for sample in score.samples) for score in arms.values())
-    )
+    ids = reduce(np.intersect1d, [score.samples.column("id") for score in arms.values()])
     return {name: _cut(score, ids) for name, score in arms.items()}
 
 
-def _cut(score: Score, ids: frozenset[int]) -> Score:
+def _cut(score: Score, ids: NDArray[np.int64]) -> Score:
     if len(score.samples) == len(ids):
         return score
-    kept = tuple(sample for sample in score.samples if sample.id in ids)
-    return score.model_copy(update={"samples": kept})
+    return with_samples(score, score.samples.take(np.isin(score.samples.column("id"), ids)))

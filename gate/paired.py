@@ -12,7 +12,8 @@ from gate.stats.sequential import Looks
 
 def oriented_values(score: Score) -> NDArray[np.float64]:
     """The metric's value of each document, turned so that larger is better."""
-    return orientation(score) * np.array([one.value for one in score.samples], dtype=np.float64)
+    values: NDArray[np.float64] = score.samples.column("value")
+    return orientation(score) * values
 
 
 def orientation(score: Score) -> float:
@@ -30,8 +31,8 @@ def clusters_of(score: Score, *, is_look: bool = False) -> tuple[str, ...] | Non
         is_look: whether these are only the first documents: then a cluster that has one may get
             another, and what is independent must not change from look to look.
     """
-    names = [one.cluster for one in score.samples if one.cluster is not None]
-    if len(names) < len(score.samples) or (not is_look and len(set(names)) == len(names)):
+    names = score.samples.column("cluster").tolist()
+    if None in names or (not is_look and len(set(names)) == len(names)):
         return None
     return tuple(names)
 

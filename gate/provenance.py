@@ -14,6 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from gate import __version__
+from gate.cores import core_count
 from gate.records import Provenance
 
 NOT_INSTALLED = "not installed"
@@ -39,7 +40,7 @@ def collect_provenance(packages: Iterable[str], *, root: Path) -> Provenance:
         python=platform.python_version(),
         platform=platform.platform(),
         cpu=_cpu_name(),
-        cpu_count=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1,
+        cpu_count=core_count(),
         memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         gpus=_gpus(),
         packages=versions(packages),
@@ -50,9 +51,8 @@ def collect_provenance(packages: Iterable[str], *, root: Path) -> Provenance:
 
 def machine() -> str:
     """What decides how fast a model runs here: processor, cores, memory and GPUs."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // _KIBIBYTE**3
-    return ", ".join((_cpu_name(), f"{cores} cores", f"{memory} GiB", *_gpus()))
+    return ", ".join((_cpu_name(), f"{core_count()} cores", f"{memory} GiB", *_gpus()))
 
 
 def interpreter() -> str:

@@ -10,7 +10,8 @@ from gate.digest import digest_json
 __all__ = ["JsonValue"]
 
 Kind = Literal["base", "adapter", "merged", "bridge", "quantized"]
-StageKind = Literal["merge", "quantize", "audit", "evaluate", "read", "speed"]
+StageKind = Literal["merge", "convert", "quantize", "audit", "read", "evaluate", "speed"]
+"""In the order of a plan."""
 Level = Literal["block", "warn"]
 
 
@@ -261,7 +262,7 @@ class Stage(Noun):
     """One expensive step, named by everything that can change what it gives.
 
     Attributes:
-        kind: merge, quantize, audit, evaluate, read or speed.
+        kind: merge, convert, quantize, audit, read, evaluate or speed.
         use: the extension that does it (for evaluate, read and speed the backend, for audit what
             it looks at).
         inputs: {role: content id}; a stage's output goes by that stage's key.

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from gates import FakeWorker
 
+from gate.distributing.parcels import strings_in
 from gate.errors import StageError
 from gate.jobs import Batch, Done, OnEvent, Progress, Started, failed
 
@@ -76,3 +77,57 @@ def node_id() -> str:
     import ray
 
     return ray.get_runtime_context().get_node_id()
+
+
+class KeepingWorker:
+    """Keeps the first documents of a share, waits while FOLDER/hold is there, and answers.
+
+    It notes what it found kept in FOLDER/found, a line each time; whatever a job names by a path
+    has to lie in the folders of its own node.
+    """
+
+    def __init__(self, folder: Path, right: dict[str, int], *, held: str = ""):
+        self.answering = FatefulWorker(folder, right)
+        self.folder = folder
+        self.held = held
+
+    def __call__(self, batch: Batch, log: Path, on_event: OnEvent) -> None:
+        refuse_what_is_elsewhere(batch)
+        if name_of(batch) == self.held:
+            self._keep(batch, on_event)
+        self.answering(batch, log, on_event)
+
+    def found(self) -> list[list[str]]:
+        """The names of what was kept, of each time that the held batch ran."""
+        file = self.folder / "found"
+        return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+    def _keep(self, batch: Batch, on_event: OnEvent) -> None:
+        (job,) = batch.jobs
+        partial = Path(job.partial)
+        names = sorted(file.name for file in partial.iterdir())
+        (partial / "00000000.json").write_text("[]")
+        on_event(Progress(key=job.stage.key, done=50, total=300))
+        on_event(Progress(key=job.stage.key, done=60, total=300))
+        with (self.folder / "found").open("a") as file:
+            file.write(json.dumps(names) + "\n")
+
+
+class Secluded:
+    """A worker that refuses batches that name anything outside of its node's own folders."""
+
+    def __init__(self, run_batch):
+        self.run_batch = run_batch
+
+    def __call__(self, batch: Batch, log: Path, on_event: OnEvent) -> None:
+        refuse_what_is_elsewhere(batch)
+        self.run_batch(batch, log, on_event)
+
+
+def refuse_what_is_elsewhere(batch: Batch) -> None:
+    """Raise where a job names a path that is not in the node's own folder."""
+    own = os.environ["XDG_CACHE_HOME"]
+    jobs = batch.model_copy(update={"options": {}})
+    others = [one for one in strings_in(jobs) if one.startswith("/") and not one.startswith(own)]
+    if others:
+        raise AssertionError(f"a node was told of {others}, which it does not have")

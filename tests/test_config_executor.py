@@ -39,13 +39,22 @@ def test_what_a_variant_asks_of_a_node_is_read(load):
     assert (config.executor.shards, config.executor.gpus) == (4, {"merged": 2})
 
 
+def test_a_storage_is_read(load):
+    config = load("executor: {name: ray, storage: 's3://bucket/gate/'}\n")
+    assert config.executor.storage == "s3://bucket/gate"
+
+
 @pytest.mark.parametrize(
     ("written", "problem"),
     [
         ("executor: slurm\n", "Input should be 'local' or 'ray'"),
         ("executor: {name: ray, adress: auto}\n", "adress"),
         ("executor: {name: ray, shards: 0}\n", "shards"),
-        ("executor: {name: local, shards: 2}\n", "only ray takes address, shards, cpus and gpus"),
+        ("executor: {name: local, shards: 2}\n", "only ray takes address, shards, cpus, gpus and"),
+        ("executor: {name: local, storage: 's3://b'}\n", "only ray takes address"),
+        ("executor: {name: ray, storage: /shared}\n", "give a URL such as s3://bucket/prefix"),
+        ("executor: {name: ray, storage: 'simplecache::s3://b'}\n", "give a URL such as"),
+        ("executor: {name: ray, storage: 'sftp://me:word@host/x'}\n", "a password does not belong"),
         ("executor: {name: ray, gpus: {mergd: 2}}\n", "no variant 'mergd'"),
     ],
 )

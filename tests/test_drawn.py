@@ -5,12 +5,16 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from markupsafe import escape
 from records_builder import build_record
 
 from gate.figures.drawn import draw_sections
 from gate.figures.figure import Figure
 from gate.figures.kept import keep
+from gate.presentation import moment
 from gate.renderers import html, png
+from gate.reporting.report_files import run_name
+from gate.signoff import chain_faults, signed
 
 
 @pytest.fixture
@@ -69,6 +73,42 @@ def test_a_report_with_kept_drawings_is_the_one_that_was_drawn(cache, renderer):
     first = renderer.render(record)
     assert any((cache / "drawings").iterdir())
     assert renderer.render(record) == first
+
+
+def test_a_run_that_found_the_same_at_another_moment_has_the_page_it_would_have_had(
+    cache, monkeypatch, tmp_path
+):
+    record = build_record(documents=20)
+    first, second = html.render(record), html.render(later(record))
+    assert len([*(cache / "pages").iterdir()]) == 1
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another"))
+    assert html.render(later(record)) == second
+    assert second != first
+
+
+def test_a_kept_page_tells_the_moment_and_the_stages_of_its_own_run(cache):
+    record = build_record(documents=20)
+    html.render(later(record))
+    page = html.render(record)
+    assert page.count(moment(record.provenance.created_at)) == 2
+    assert f"gate reproduce reports/{record.release}/{run_name(record)}" in page
+    assert moment(later(record).provenance.created_at) not in page
+    taken = sum(stage.is_cached for stage in record.stages)
+    assert f"{taken} taken from the store" in page
+    assert page.count("<td>cached<") == taken < len(record.stages)
+    assert f"{len(record.stages)} taken from the store" in html.render(later(record))
+
+
+def test_no_page_of_another_run_is_taken_for_a_signed_one(cache):
+    record = build_record(documents=20)
+    html.render(record)
+    at = record.provenance.created_at + timedelta(days=2)
+    approved = signed(record, name="Ada Lovelace", decision="approve", reason="fine", at=at)
+    assert chain_faults(approved) == ()
+    (fault, *_) = chain_faults(later(approved))
+    assert str(escape(fault)) in html.render(later(approved))
+    assert str(escape(fault)) not in html.render(approved)
+    assert "Ada Lovelace" in html.render(approved)
 
 
 def test_what_was_changed_in_the_cache_is_made_again(cache):

@@ -2,23 +2,24 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 from fates import FatefulWorker
-from gates import FakeWorker, write_gate
-from ray_clusters import add_node, ray_cluster, wait_until
+from gates import FakeWorker
+from ray_clusters import add_node, kill_node_of, ray_cluster, wait_until
+from ray_gates import RIGHT, Listening, errors, make_gate, on, outputs, run
 
-from gate.configuring.config import load_config
 from gate.distributing.cluster import Demand
 from gate.errors import ConfigError
 from gate.executors.ray import join_cluster
 from gate.jobs import Batch, Done, Failed, Job, Progress, Started
 from gate.running.children import run_in_child
 from gate.running.filling import Watcher
-from gate.running.runner import run_gate
 from gate.running.worker import run_in_process
-from gate.store import Store
 from gate.terms import Stage, Task, Use
 
 pytest.importorskip("ray", reason="needs Ray: pip install 'mergegate[ray]'")
@@ -29,26 +30,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),
 ]
-
-GATE = """\
-release: v1
-candidate:
-  base: {base}
-  adapters: {{support: {adapter}}}
-variants:
-  base: {{adapters: []}}
-  merged: {{merge: stream}}
-backend: {{name: hf, dtype: float32}}
-suite: suite.yaml
-"""
-SUITE = """\
-tasks:
-  - {name: colors, metric: acc, path: tasks/colors.yaml}
-checks:
-  - {of: merged, against: base, compare: delta, margin: 0.02}
-noise_floor: false
-"""
-RIGHT = {"base": 270, "merged": 280}
 
 
 @pytest.fixture(scope="module")
@@ -65,50 +46,7 @@ def worker(tmp_path):
 @pytest.fixture
 def make(tmp_path, base, adapter):
     """Makes gates; `more` are lines of gate.yaml."""
-
-    def make_gate(name, more=""):
-        folder = tmp_path / name
-        folder.mkdir()
-        write_gate(folder, base, adapter, gate=GATE, suite=SUITE)
-        with (folder / "gate.yaml").open("a") as file:
-            file.write(more)
-        return folder
-
-    return make_gate
-
-
-def run(folder, run_batch, **options):
-    config = load_config(folder / "gate.yaml")
-    store, reports = Store(folder / "store"), folder / "reports"
-    return run_gate(config, store=store, reports=reports, run_batch=run_batch, **options).record
-
-
-def on(cluster, more: str = "") -> str:
-    return f"executor: {{name: ray, address: '{cluster.address}'{more}}}\n"
-
-
-def outputs(folder) -> dict[str, bytes]:
-    """What the stages gave."""
-    files = (folder / "store").glob("*/*/output/**/*")
-    return {
-        file.relative_to(folder / "store").as_posix(): file.read_bytes()
-        for file in files
-        if file.is_file()
-    }
-
-
-def errors(record) -> dict[str, str]:
-    return {stage.label: stage.error for stage in record.stages if stage.error}
-
-
-class Listening(Watcher):
-    """Keeps the events of each stage."""
-
-    def __init__(self):
-        self.heard = {}
-
-    def event(self, planned, event):
-        self.heard.setdefault(planned.label, []).append(event)
+    return lambda name, more="": make_gate(tmp_path / name, base, adapter, more)
 
 
 def test_a_gate_on_a_cluster_gives_what_it_gives_here(make, cluster, worker):
@@ -152,19 +90,6 @@ def test_a_node_that_dies_has_its_share_asked_on_another(make, cluster, worker):
     assert outputs(there) == outputs(here)
 
 
-def kill_node_of(cluster, worker, name):
-    """Kill the node that a batch runs on; the head, without which is no cluster, by its worker."""
-    wait_until(lambda: worker.times(name))
-    ((process, where),) = worker.times(name)
-    nodes = {node.node_id: node for node in cluster.worker_nodes}
-    if where in nodes:
-        cluster.remove_node(nodes[where], allow_graceful=False)
-    else:
-        os.kill(process, signal.SIGKILL)
-    wait_until(lambda: len(worker.times(name)) == 2)
-    (worker.folder / "hold" / name).unlink()
-
-
 def test_a_share_that_dies_everywhere_is_named_and_the_others_are_kept(make, cluster, worker):
     there = make("there", on(cluster, ", shards: 2"))
     (worker.folder / "die" / "evaluate-base-colors.1").touch()
@@ -196,6 +121,40 @@ def test_a_run_that_is_stopped_stops_what_runs_elsewhere(make, cluster, worker):
     with pytest.raises(KeyboardInterrupt):
         run(there, worker, watcher=Impatient())
 
+    ((process, _),) = worker.times(hold.name)
+    wait_until(lambda: not is_alive(process))
+    hold.unlink()
+    assert errors(run(there, worker)) == {}
+    assert len(worker.times("merge-merged")) == 1
+
+
+RUN = """\
+import sys
+from pathlib import Path
+from fates import FatefulWorker
+from ray_gates import RIGHT, run
+
+if __name__ == "__main__":
+    run(Path(sys.argv[1]), FatefulWorker(Path(sys.argv[2]), RIGHT))
+"""
+
+
+def test_ctrl_c_stops_what_runs_elsewhere_and_a_second_run_goes_on(make, cluster, worker):
+    there = make("there", on(cluster))
+    hold = worker.folder / "hold" / "evaluate-merged-colors"
+    hold.touch()
+    tests = str(Path(__file__).parent)
+    with subprocess.Popen(
+        [sys.executable, "-c", RUN, str(there), str(worker.folder)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join((tests, os.environ["PYTHONPATH"]))},
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as running:
+        wait_until(lambda: worker.times(hold.name))
+        running.send_signal(signal.SIGINT)
+        _, told = running.communicate(timeout=60)
+
+    assert told.rstrip().endswith("KeyboardInterrupt")
     ((process, _),) = worker.times(hold.name)
     wait_until(lambda: not is_alive(process))
     hold.unlink()

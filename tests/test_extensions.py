@@ -54,14 +54,15 @@ def test_a_choice_outside_its_values_is_refused_with_them():
 
 
 def test_what_the_merger_stands_on_is_part_of_its_code():
-    """Every file of the gate that the merger imports, but for words, errors and records."""
+    """Every file of the gate that the merger imports, but for words, errors, records and cores."""
     import ast
     from pathlib import Path
 
     gate = Path(extensions.__file__).parent
     stream = extensions.find("mergers", "stream")
     covered = {file for pattern in stream.module.CODE for file in gate.glob(pattern)}
-    passive = {gate / f"{name}.py" for name in ("errors", "terms", "records", "digest", "__init__")}
+    names = ("errors", "terms", "records", "digest", "cores", "__init__")
+    passive = {gate / f"{name}.py" for name in names}
     for file in (Path(stream.module.__file__), *covered):
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("gate."):

@@ -1,11 +1,13 @@
 """Earlier runs in a reports folder: found newest first, and the last release among them."""
 
+import json
 from datetime import timedelta
 
+import pytest
 from records_builder import build_record
 from serving_builder import build_servings
 
-from gate.planning.past_runs import last_measured, last_release, past_runs
+from gate.planning.past_runs import PastRun, last_measured, last_release, past_runs
 from gate.policy import policy_of
 from gate.terms import Adapter
 
@@ -58,6 +60,15 @@ def test_a_record_that_cannot_be_read_is_passed_over(tmp_path):
     (tmp_path / "other").mkdir()
     (tmp_path / "other/record.json").write_text("[]")
     assert releases(tmp_path) == ["readable"]
+
+
+@pytest.mark.parametrize("indent", [None, 1, 2])
+def test_a_run_is_the_same_however_its_record_is_laid_out(tmp_path, indent):
+    text = RECORD.model_copy(update={"release": ' "corpora":\n "scores":'}).model_dump_json()
+    file = tmp_path / "v1/20261120T100000Z/record.json"
+    file.parent.mkdir(parents=True)
+    file.write_text(json.dumps(json.loads(text), indent=indent))
+    assert list(past_runs(tmp_path)) == [PastRun.model_validate_json(text)]
 
 
 def test_the_last_release_is_the_newest_that_was_promoted(tmp_path):

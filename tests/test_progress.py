@@ -6,7 +6,8 @@ from rich.console import Console
 from rich.progress import Progress as Display
 from test_soonest import stage
 
-from gate.cli.progress import Live, PlainLines
+from gate.cli.live import Live
+from gate.cli.progress import PlainLines
 from gate.jobs import Done, Failed, Progress, Started
 from gate.planning.todo import Todo
 

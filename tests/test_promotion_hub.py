@@ -38,5 +38,5 @@ def test_what_stands_under_the_tag_is_verified_and_again_nothing_is_committed(
 def test_what_is_put_together_for_a_registry_is_cleared_away(hub, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     promote(promotable(tmp_path / "desk").run, to=TARGET, today=TODAY)
-    left = [path.name for path in (tmp_path / "cache").rglob("*") if path.is_file()]
-    assert left == ["lock"]
+    promotions = tmp_path / "cache" / "mergegate" / "promotions"
+    assert [path.name for path in promotions.rglob("*") if path.is_file()] == ["lock"]

@@ -27,6 +27,8 @@ RUN = RunCommand(
     store=".gate/store",
 )
 
+MOMENT = "20261122T150400Z"
+
 
 def with_merge(
     *,
@@ -180,18 +182,23 @@ def test_the_run_is_told_from_the_root_of_its_repository():
 
 def test_what_was_judged_is_made_again_by_one_command_from_the_same_root():
     record = build_record().model_copy(update={"run": RUN})
-    assert make_again(record).lines == ("gate reproduce reports/support-bot-v3/20261122T150400Z",)
+    assert make_again(record, run=MOMENT).lines == (
+        "gate reproduce reports/support-bot-v3/20261122T150400Z",
+    )
     allowed = RUN.model_copy(update={"store": "/s t", "trust_remote_code": True})
-    assert make_again(record.model_copy(update={"run": allowed})).lines == (
+    assert make_again(record.model_copy(update={"run": allowed}), run=MOMENT).lines == (
         "gate reproduce reports/support-bot-v3/20261122T150400Z --store '/s t' --trust-remote-code",
     )
-    assert make_again(record.model_copy(update={"run": None})).lines == make_again(record).lines
+    assert (
+        make_again(record.model_copy(update={"run": None}), run=MOMENT).lines
+        == make_again(record, run=MOMENT).lines
+    )
 
 
 def test_a_run_that_made_no_files_has_nothing_to_make_again():
     record = build_record().model_copy(update={"artifacts": ()})
-    assert make_again(record).lines == ()
-    assert make_again(record).notes == ("the run made no files.",)
+    assert make_again(record, run=MOMENT).lines == ()
+    assert make_again(record, run=MOMENT).notes == ("the run made no files.",)
 
 
 def with_packages(**packages: str) -> Record:
@@ -230,7 +237,12 @@ def test_an_interpreter_with_other_versions_has_packages_of_its_own():
 
 def test_every_command_of_a_hostile_record_can_be_read_back():
     record = build_record(hostile=True)
-    for block in (*installs(record), run_again(record), make_again(record), *merges(record)):
+    for block in (
+        *installs(record),
+        run_again(record),
+        make_again(record, run=MOMENT),
+        *merges(record),
+    ):
         assert block.lines or block.notes
         assert all(shlex.join(shlex.split(line)) == line for line in block.lines)
     assert HOSTILE in record.release

@@ -228,12 +228,19 @@ def test_speed_is_measured_alone(tmp_path, base, adapter):
     assert worker.beside_speed == 0
 
 
-def test_children_give_the_same_bytes_whatever_the_number_of_workers(tmp_path, base, adapter):
+def test_children_give_the_same_bytes_whatever_their_number_and_where_they_come_from(
+    tmp_path, base, adapter
+):
     write_gate(tmp_path, base, adapter, gate=PICO, suite=PICO_SUITE)
     record = run(tmp_path, run_in_process, workers=1, store="alone")
-    run(tmp_path, run_in_child, workers=3, store="beside")
+    run(tmp_path, run_in_child, workers=3, store="started")
+    run(tmp_path, None, workers=3, store="forked")
+    run(tmp_path, None, workers=1, store="forked alone")
     for stage in record.stages:
         if stage.kind == "evaluate":
             path = f"evaluate/{stage.key}/output/evaluation.json"
-            alone, beside = ((tmp_path / name / path) for name in ("alone", "beside"))
-            assert alone.read_bytes() == beside.read_bytes()
+            stores = ("alone", "started", "forked", "forked alone")
+            assert len({(tmp_path / store / path).read_bytes() for store in stores}) == 1
+    logs = [log.read_text() for log in (tmp_path / "forked" / "logs").iterdir()]
+    assert logs
+    assert not any("not forked" in log for log in logs)

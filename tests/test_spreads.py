@@ -1,153 +1,84 @@
-"""How much documents vary: from the newest run of the pair, its kinds, noise, or assumed."""
+"""Models that are spread over several GPUs: counted, asked for, refused where there are fewer."""
 
 import pytest
-from records_builder import build_record
+from gates import GATE, write_gate
 
-from gate.planning.past_runs import PastRun
-from gate.planning.spreads import spread_of
-from gate.result_records import CheckResult, Estimate, Flips, NoiseFloor
-from gate.terms import Check, ResolvedCheck, Use, Variant
+from gate.configuring.capacity import spread_of
+from gate.configuring.config import load_config
+from gate.distributing.cluster import Demand
+from gate.engines.vllm_models import check_spread
+from gate.errors import ConfigError
+from gate.executors.ray import demand_of
+from gate.running.places import check_spreads
+from gate.terms import Use
 
-HF, LLAMA = Use(name="hf"), Use(name="llamacpp")
-STREAM = Use(name="stream")
+BACKEND = "backend: {{name: hf, dtype: float32}}"
+SPREAD = "backend: {{name: vllm, tensor_parallel_size: 4, pipeline_parallel_size: 2}}"
 
 
-def quantized(name):
-    return Variant(
-        name=name, adapters=("a",), merge=STREAM, quantize=Use(name="gguf"), backend=LLAMA
+@pytest.fixture
+def load(tmp_path):
+    """The config of a gate that vLLM serves over eight GPUs, with more lines in its gate.yaml."""
+
+    def load_gate(more):
+        path = write_gate(
+            tmp_path, tmp_path / "base", tmp_path / "adapter", gate=GATE.replace(BACKEND, SPREAD)
+        )
+        path.write_text(path.read_text() + more)
+        return load_config(path)
+
+    return load_gate
+
+
+def test_both_kinds_of_parallelism_multiply():
+    use = Use(name="vllm", params={"tensor_parallel_size": 4, "pipeline_parallel_size": 2})
+    assert spread_of(use) == 8
+    assert spread_of(Use(name="hf")) == 1
+
+
+def test_a_cluster_is_asked_for_as_many_gpus_as_a_model_is_spread_over(load):
+    assert load("executor: ray\n").executor.gpus["merged"] == 8
+    assert load("executor: {name: ray, gpus: {merged: 9}}\n").executor.gpus["merged"] == 9
+
+
+def test_a_variant_that_is_spread_over_more_gpus_than_it_is_given_is_refused(load):
+    with pytest.raises(ConfigError) as caught:
+        load("executor: {name: ray, gpus: {merged: 2}}\n")
+    problem = "executor.gpus.merged: 2, and its backend spreads its model over 8 GPUs"
+    assert problem in caught.value.problem
+    assert caught.value.hint == "give it 8, or leave it out"
+
+
+def test_a_machine_with_fewer_gpus_is_refused_before_any_work(load):
+    with pytest.raises(ConfigError) as caught:
+        check_spreads(load(""), gpus=2)
+    assert caught.value.problem == (
+        "variant base: vllm spreads its model over 8 GPUs, and this machine has 2"
     )
 
 
-BASE = Variant(name="base", adapters=(), backend=HF)
-ADAPTER = Variant(name="adapter", adapters=("a",), backend=HF)
-MERGED = Variant(name="merged", adapters=("a",), merge=STREAM, backend=HF)
-VARIANTS = (BASE, ADAPTER, MERGED, quantized("q4"), quantized("q8"), quantized("q6"))
-RECORD = build_record(documents=3)
+@pytest.mark.parametrize("gpus", [0, 8])
+def test_a_machine_with_enough_or_unknown_gpus_is_taken(load, gpus):
+    check_spreads(load(""), gpus=gpus)
 
 
-def delta(of, against="merged", **fields):
-    return Check(of=of, against=against, compare=Use(name="delta"), at_least=-0.02, **fields)
+def test_a_variant_that_the_plan_adds_asks_for_what_its_runtime_does():
+    demands = {"w8a8": Demand(gpus=4), "": Demand(gpus=1)}
+    assert demand_of("w8a8", demands).gpus == 4
+    assert demand_of("merged@w8a8", demands).gpus == 4
+    assert demand_of("adapter@support", demands).gpus == 1
 
 
-def estimate(gains, losses, n=200, **fields):
-    made = {
-        "value": (gains - losses) / n,
-        "low": -0.1,
-        "high": 0.1,
-        "n": n,
-        "unit": "share difference",
-        "method": "Tango score interval",
-        "flips": Flips(gains=gains, losses=losses, mid_p=1.0),
-    }
-    return Estimate(**made | fields)
+@pytest.mark.parametrize("name", ["tensor_parallel_size", "pipeline_parallel_size"])
+def test_a_size_below_one_is_refused(name):
+    with pytest.raises(ConfigError, match=f"vllm.{name}: 0 is below 1"):
+        check_spread({name: 0})
 
 
-def result(of, found, *, against="merged", task="colors", **fields):
-    return CheckResult(
-        check=delta(of, against, **fields),
-        variant=of,
-        reference=against,
-        task=task,
-        outcome="pass",
-        reason="",
-        estimate=found,
+def test_more_gpus_than_a_process_sees_are_refused():
+    with pytest.raises(ConfigError) as caught:
+        check_spread({"tensor_parallel_size": 4, "pipeline_parallel_size": 2}, gpus=1)
+    assert caught.value.problem == (
+        "vllm: tensor_parallel_size 4 x pipeline_parallel_size 2 asks for 8 GPUs, and this "
+        "machine has 1"
     )
-
-
-def run(*results, noise=()):
-    record = RECORD.model_copy(
-        update={"variants": VARIANTS, "results": tuple(results), "noise": tuple(noise)}
-    )
-    return PastRun.model_validate_json(record.model_dump_json())
-
-
-def floor(engine, gains, losses, n=200):
-    return NoiseFloor(
-        engine=engine,
-        variant="merged",
-        task="colors",
-        delta=estimate(gains, losses, n),
-        largest_change=None,
-        kl=None,
-    )
-
-
-def spread(of="q4", against="merged", *, runs=(), is_share=True, **fields):
-    check = delta(of, against, **fields)
-    one = ResolvedCheck(check=check, variant=of, reference=against, task="colors")
-    return spread_of(one, VARIANTS, runs, is_share=is_share)
-
-
-@pytest.mark.parametrize(
-    ("of", "against", "rate"),
-    [("merged", "adapter", 0.01), ("q4", "merged", 0.04), ("adapter", "base", 0.10)],
-)
-def test_without_a_run_a_rate_is_assumed(of, against, rate):
-    assert spread(of, against) == (rate, True, "assumed", 0.0)
-
-
-def test_the_newest_run_of_the_pair_tells_the_rate():
-    newest, older = run(result("q4", estimate(3, 7))), run(result("q4", estimate(30, 7)))
-    assert spread(runs=(newest, older)) == (10 / 200, True, "seen", -4 / 200)
-
-
-def test_a_run_of_these_names_comes_before_a_newer_one_of_these_kinds():
-    by_kind, by_name = run(result("q8", estimate(1, 1))), run(result("q4", estimate(3, 7)))
-    assert spread(runs=(by_kind, by_name)).variance == 10 / 200
-
-
-def test_failing_that_the_pair_of_these_kinds_that_varied_most_tells_it():
-    newest = run(result("q8", estimate(1, 1)), result("q6", estimate(2, 4)))
-    assert spread(runs=(newest,)).variance == 6 / 200
-
-
-def test_other_tasks_slices_and_comparisons_tell_nothing():
-    flips = result("q4", estimate(9, 9))
-    flips = flips.model_copy(
-        update={"check": flips.check.model_copy(update={"compare": Use(name="flips")})}
-    )
-    other = run(
-        flips,
-        result("q4", estimate(9, 9), task="facts"),
-        result("q4", estimate(9, 9), slice="de"),
-        result("q4", None),
-        result("q4", estimate(1, 0, n=1)),
-    )
-    assert spread(runs=(other,)).source == "assumed"
-    assert spread(runs=(other,), slice="de").variance == 18 / 200
-
-
-def test_no_flip_seen_counts_as_one():
-    assert spread(runs=(run(result("q4", estimate(0, 0))),)).variance == 1 / 200
-
-
-def test_the_rate_is_at_least_the_noise_of_either_engine():
-    seen = result("q4", estimate(1, 1))
-    noisy = run(seen, noise=[floor("hf", 2, 3), floor("llamacpp", 4, 4)])
-    assert spread(runs=(noisy,))[:3] == (8 / 200, True, "noise")
-    calm = run(seen, noise=[floor("hf", 0, 0), floor("vllm", 50, 50)])
-    assert spread(runs=(calm,))[:3] == (2 / 200, True, "seen")
-
-
-def test_clustered_documents_vary_as_their_standard_error_tells():
-    found = estimate(3, 7, clusters=20, standard_error=0.03)
-    assert spread(runs=(run(result("q4", found)),)).variance == pytest.approx(200 * 0.03**2)
-    found = estimate(3, 7, clusters=20, standard_error=0.001)
-    assert spread(runs=(run(result("q4", found)),)).variance == 10 / 200
-
-
-def test_a_continuous_metric_varies_as_its_standard_error_tells():
-    found = estimate(0, 0, flips=None, standard_error=0.02, unit="mean difference")
-    spread_seen = spread(runs=(run(result("q4", found)),), is_share=False)
-    assert spread_seen.variance == pytest.approx(200 * 0.02**2)
-    assert not spread_seen.is_share
-
-
-def test_without_a_standard_error_the_interval_tells_the_variance():
-    found = estimate(0, 0, flips=None, value=0.0, low=-0.02 * 1.6448536, unit="x")
-    spread_seen = spread(runs=(run(result("q4", found)),), is_share=False)
-    assert spread_seen.variance == pytest.approx(200 * 0.02**2)
-
-
-def test_a_continuous_metric_that_no_run_has_seen_is_not_guessed():
-    assert spread(is_share=False) is None

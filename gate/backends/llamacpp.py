@@ -1,12 +1,12 @@
 """llama.cpp in this process: scores and continues with a GGUF file, by token ids of its own."""
 
 import logging
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gate.cores import core_count
 from gate.engines.interface import (
     LINES_AT_ONCE,
     READ_AT_ONCE,
@@ -79,7 +79,7 @@ def open_model(
     files = sorted(weights.glob("*.gguf"))
     if len(files) != 1:
         raise StageError(f"{weights} holds {len(files)} .gguf files, not one")
-    model = LlamaModel(files[0], max_sequences=batch_size, threads=threads or os.cpu_count() or 1)
+    model = LlamaModel(files[0], max_sequences=batch_size, threads=threads or core_count())
     if not model.can_share:
         _log.warning(
             "%s: each choice runs its whole prompt again: the model keeps a state that is of one "

@@ -19,7 +19,7 @@ from gate.engines.interface import (
 )
 from gate.engines.tokenized import TokenizedText, end_token_ids
 from gate.engines.vllm_adapters import ServedAdapter, adapter_fault, find_places, read_served
-from gate.engines.vllm_models import Prompt, VllmModel, vllm_process
+from gate.engines.vllm_models import Prompt, VllmModel, check_spread, vllm_process
 from gate.errors import ConfigError, StageError
 from gate.tensors import FLOATS, dtype_of, open_tensors
 from gate.terms import LocalAdapter
@@ -72,6 +72,8 @@ def open_model(
     max_length: int | None = None,
     memory_share: float = 0.9,
     kv_cache_gib: int = 1,
+    tensor_parallel_size: int = 1,
+    pipeline_parallel_size: int = 1,
 ) -> Iterator["GateLM"]:
     """A checkpoint loaded with vLLM, with an adapter put on it while it runs.
 
@@ -88,9 +90,11 @@ def open_model(
         max_length: tokens to make room for in a sequence; None for as many as the model attends to.
         memory_share: share of the GPU's memory that vLLM takes, in (0, 1].
         kv_cache_gib: memory for keys and values on a CPU, in GiB.
+        tensor_parallel_size: GPUs over which each layer is spread.
+        pipeline_parallel_size: groups of such GPUs over which the layers are spread.
 
     Raises:
-        ConfigError: adapters that vLLM cannot serve rightly.
+        ConfigError: adapters that vLLM cannot serve rightly, or fewer GPUs than it is spread over.
         StageError: vLLM is not installed or cannot load the model, or the adapter does not fit it,
             changes nothing, or is not applied.
     """
@@ -103,6 +107,9 @@ def open_model(
     parts = _read_parts(
         weights, adapters, trust_remote_code=trust_remote_code, allow_pickle=allow_pickle
     )
+    spread = {"tensor_parallel_size": tensor_parallel_size}
+    spread |= {"pipeline_parallel_size": pipeline_parallel_size}
+    check_spread(spread)
     with vllm_process(kv_cache_gib=kv_cache_gib):
         from gate.engines.language_models import GateLM
 
@@ -116,6 +123,7 @@ def open_model(
             max_num_seqs=batch_size,
             max_model_len=max_length,
             gpu_memory_utilization=memory_share,
+            **spread,
         )
         try:
             if parts.adapter is not None:

@@ -1,5 +1,6 @@
 """The command `gate`: one file a command; no rule of the gate lives here."""
 
+import gc
 import signal
 import sys
 import traceback
@@ -58,8 +59,13 @@ app.add_typer(store.app, name="store")
 app.add_typer(env.app, name="env")
 
 
+_NEW_OBJECTS = 100_000
+"""Objects made before Python looks for cycles among them; its own number is 700."""
+
+
 def main() -> NoReturn:
     """Run the command line; every problem ends as a sentence on stderr and its exit status."""
+    gc.set_threshold(_NEW_OBJECTS)  # imports and records make many that stay
     for stop in (signal.SIGINT, signal.SIGTERM):
         signal.signal(stop, _interrupt)
     try:
@@ -71,6 +77,8 @@ def main() -> NoReturn:
         traceback.print_exc()
         sys.stderr.write("gate: this is a fault of the gate itself; nothing was judged\n")
         sys.exit(GateError.exit_status)
+    finally:
+        gc.freeze()  # the process ends and gives all back: to look for cycles first takes 0.2 s
     sys.exit(0)
 
 

@@ -75,5 +75,5 @@ def _flips(changes: NDArray[np.float64]) -> Flips:
 
 def _changed_answers(reference: Score, candidate: Score) -> NDArray[np.float64]:
     """1 for each document whose answer changed, else 0."""
-    pairs = zip(reference.samples, candidate.samples, strict=True)
-    return np.array([before.answer != after.answer for before, after in pairs], dtype=np.float64)
+    before, after = (score.samples.column("answer") for score in (reference, candidate))
+    return np.asarray(before != after, dtype=np.float64)

@@ -28,7 +28,9 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 KINDS = ("base", "adapter", "merged", "quantized")
 """The kinds of variant that a check may name; one of a kind that a gate lacks judges nothing."""
 
-GIVEN_BY_GATE = ("trust_remote_code", "allow_pickle", "texts", "calibration", "journal")
+GIVEN_BY_GATE = (
+    "trust_remote_code", "allow_pickle", "texts", "calibration", "converted", "journal"
+)  # fmt: skip
 """Keyword arguments that the gate passes to every extension that has them."""
 
 

@@ -18,11 +18,13 @@ class TaskFiles(Noun):
 
     Attributes:
         judged: the JSON-lines files that hold the documents it judges.
+        read: every file that it is read from.
     """
 
     digest: str
     documents: int | None
     judged: tuple[str, ...] = ()
+    read: tuple[str, ...] = ()
 
 
 def inspect_task(task: Task, where: str) -> TaskFiles:
@@ -44,9 +46,8 @@ def inspect_task(task: Task, where: str) -> TaskFiles:
             f"{where}: {path.name} defines task {content.get('task')!r}, not {task.name!r}"
         )
     data = _data_files(content, path, where)
-    parts = {
-        source.name: digest_file(source) for source in (*sources, *sorted(path.parent.glob("*.py")))
-    }
+    sources = (*sources, *sorted(path.parent.glob("*.py")))
+    parts = {source.name: digest_file(source) for source in sources}
     for split, files in data.items():
         parts |= {f"{split}/{index}": digest_file(file) for index, file in enumerate(files)}
     judged = data.get(_evaluation_split(content), ())
@@ -59,6 +60,7 @@ def inspect_task(task: Task, where: str) -> TaskFiles:
         digest=digest_json(parts),
         documents=documents,
         judged=() if documents is None else tuple(map(str, judged)),
+        read=tuple(map(str, (*sources, *(file for files in data.values() for file in files)))),
     )
 
 

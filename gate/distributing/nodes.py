@@ -8,8 +8,9 @@ from functools import cache
 from pathlib import Path
 
 from gate.digest import digest_file, digest_json
+from gate.distributing.probes import leave_mark, probe_storage, remove_mark
 from gate.environments import probe
-from gate.errors import ConfigError, StoreError
+from gate.errors import ConfigError, GateError, StoreError
 from gate.provenance import versions
 from gate.storing import storing
 from gate.terms import Noun
@@ -32,7 +33,9 @@ class Node(Noun):
         code: content id of the gate's own source there.
         versions: {interpreter: {distribution: version}}.
         unseen: files and folders that are not there.
-        mark: the file that it wrote into the store; None where it could not.
+        mark: the file that it wrote into the store; None where it could not, or was not asked.
+        storage_fault: why it cannot use the storage.
+        storage_hint: what to do about that.
     """
 
     name: str
@@ -41,83 +44,127 @@ class Node(Noun):
     versions: dict[str, dict[str, str]]
     unseen: tuple[str, ...] = ()
     mark: str | None = None
+    storage_fault: str | None = None
+    storage_hint: str | None = None
 
 
 class Question(Noun):
     """What a node is asked of itself.
 
     Attributes:
-        mark: a file in the store, as every node must see it.
+        mark: a file in the store, as every node must see it, or in the storage.
         packages: {interpreter: distributions whose versions count there}.
         paths: files and folders that stages read.
+        storage: the URL of the storage that nodes share; None where they see the store.
     """
 
     mark: str
     packages: dict[str, tuple[str, ...]]
     paths: tuple[str, ...]
+    storage: str | None = None
 
 
 @contextmanager
 def asking(
-    store: Path, packages: Mapping[str, Iterable[str]], paths: Iterable[str]
+    store: Path,
+    packages: Mapping[str, Iterable[str]],
+    paths: Iterable[str],
+    *,
+    storage: str | None = None,
 ) -> Iterator[Question]:
-    """A question to all nodes, with a file in the store for as long as it is asked.
+    """A question to all nodes, with a file for them to see for as long as it is asked.
 
     Args:
         store: the root of the store.
         packages: {interpreter: distributions whose versions decide what a stage gives}.
         paths: files and folders that stages read.
+        storage: the URL of a storage that nodes share; None where they must see store and paths.
 
     Raises:
-        StoreError: the store cannot be written from here.
+        ConfigError: the storage's URL is of no known kind, or a package is missing.
+        StoreError: the store or the storage cannot be written from here.
     """
+    asked = {python: tuple(sorted(set(names))) for python, names in packages.items()}
+    asked[OWN] = tuple(sorted({*_ALWAYS, *asked.get(OWN, ())}))
+    with _marked(store) if storage is None else _marked_in(storage) as mark:
+        seen = tuple(paths) if storage is None else ()
+        yield Question(mark=mark, packages=asked, paths=seen, storage=storage)
+
+
+@contextmanager
+def _marked(store: Path) -> Iterator[str]:
+    """A file in the store, removed afterwards with those that nodes laid beside it."""
     with storing(store):
         store.mkdir(parents=True, exist_ok=True)
         mark = store.resolve() / f"seen-{uuid.uuid4().hex}"
         mark.touch()
-    asked = {python: tuple(sorted(set(names))) for python, names in packages.items()}
-    asked[OWN] = tuple(sorted({*_ALWAYS, *asked.get(OWN, ())}))
     try:
-        yield Question(mark=str(mark), packages=asked, paths=tuple(paths))
+        yield str(mark)
     finally:
         for file in store.resolve().glob(f"{mark.name}*"):
             file.unlink(missing_ok=True)
 
 
+@contextmanager
+def _marked_in(storage: str) -> Iterator[str]:
+    """A file in a storage, removed afterwards."""
+    mark = leave_mark(storage)
+    try:
+        yield mark
+    finally:
+        remove_mark(storage, mark)
+
+
 def describe_node(name: str, question: Question) -> Node:
-    """What this machine answers; it leaves a file of its own in the store."""
-    mark = Path(question.mark)
-    own: Path | None = None
-    if mark.is_file():
-        own = mark.with_name(f"{mark.name}-{uuid.uuid4().hex}")
-        try:
-            own.touch()
-        except OSError:
-            own = None
+    """What this machine answers; it leaves a file of its own in the store that all share."""
+    own, fault = None, None
+    if question.storage is None:
+        own = _own_mark(Path(question.mark))
+    else:
+        fault = _storage_fault(question.storage, question.mark)
     return Node(
         name=name,
         python=platform.python_version(),
         code=_own_code(),
         versions={python: _versions(python, asked) for python, asked in question.packages.items()},
         unseen=tuple(path for path in question.paths if not Path(path).exists()),
-        mark=None if own is None else str(own),
+        mark=own,
+        storage_fault=fault and fault.problem,
+        storage_hint=fault and fault.hint,
     )
+
+
+def _own_mark(mark: Path) -> str | None:
+    """A file of this machine's own beside the caller's; None where that is not, or cannot be."""
+    if not mark.is_file():
+        return None
+    own = mark.with_name(f"{mark.name}-{uuid.uuid4().hex}")
+    try:
+        own.touch()
+    except OSError:
+        return None
+    return str(own)
+
+
+def _storage_fault(storage: str, mark: str) -> GateError | None:
+    """Why this machine cannot use a storage."""
+    try:
+        probe_storage(storage, mark)
+    except GateError as error:
+        return error
+    return None
 
 
 def check_nodes(nodes: Sequence[Node], here: Node, question: Question) -> None:
     """Refuse nodes that do not see the store or the models, or have other versions than here.
 
     Raises:
-        StoreError: a node does not see the store, or this machine not what a node writes into it.
+        StoreError: a node does not see the store, or this machine not what a node writes into it;
+            or a node cannot use the storage.
         ConfigError: a node lacks a file, or has other versions.
     """
-    root = Path(question.mark).parent
     for node in nodes:
-        if node.mark is None or not Path(node.mark).exists():
-            raise StoreError(
-                f"node {node.name} cannot read and write the store {root}",
-                hint="put it on a folder that every node mounts at one path: --store /shared/store",
-            )
+        _check_sharing(node, question)
         if node.unseen:
             raise ConfigError(
                 f"node {node.name} does not see {', '.join(node.unseen[:_MOST_NAMED])}",
@@ -129,6 +176,22 @@ def check_nodes(nodes: Sequence[Node], here: Node, question: Question) -> None:
                 f"node {node.name} would give other results: {'; '.join(told)}",
                 hint="install the same versions on every node, as in an image of one container",
             )
+
+
+def _check_sharing(node: Node, question: Question) -> None:
+    """Refuse a node with which nothing can be shared.
+
+    Raises:
+        StoreError: it does not see the store, or cannot use the storage.
+    """
+    if node.storage_fault is not None:
+        raise StoreError(f"node {node.name}: {node.storage_fault}", hint=node.storage_hint)
+    if question.storage is None and (node.mark is None or not Path(node.mark).exists()):
+        raise StoreError(
+            f"node {node.name} cannot read and write the store {Path(question.mark).parent}",
+            hint="put it on a folder that every node mounts at one path, --store /shared/store; "
+            "or name a storage under 'executor'",
+        )
 
 
 def _differences(node: Node, here: Node) -> Iterator[str]:

@@ -7,11 +7,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from gate.distributing.attempts import adopt, clear, own_folders
 from gate.distributing.cluster import Demand, last_line, machines
+from gate.distributing.mirrored import work_mirrored
+from gate.distributing.parcels import Parcel
+from gate.distributing.routes import Route
 from gate.distributing.work import Told, work
 from gate.errors import GateError, StageError
-from gate.jobs import Batch, Done, Event, Failed, Job, RunBatch, failed
+from gate.jobs import Batch, Done, Event, Failed, RunBatch, failed
 
 _MOST_TRIES = 3
 
@@ -25,7 +27,9 @@ class Trial:
         is_over: whether nothing more will come.
     """
 
-    def __init__(self, batch: Batch, log: Path, demand: Demand, run_batch: RunBatch) -> None:
+    def __init__(
+        self, batch: Batch, log: Path, demand: Demand, run_batch: RunBatch, *, route: Route
+    ) -> None:
         """Send the batch to some node.
 
         Args:
@@ -33,6 +37,10 @@ class Trial:
             log: where what libraries print goes.
             demand: what it asks of a node.
             run_batch: what runs it there.
+            route: how it gets there, and what it gives here.
+
+        Raises:
+            StoreError: it cannot be sent.
         """
         self.is_over = False
         self._wanted = batch
@@ -40,6 +48,7 @@ class Trial:
         self._log = log.resolve()
         self.demand = demand
         self._run_batch = run_batch
+        self._route = route
         self._lost: list[str] = []
         self._node = ""
         self._send()
@@ -53,7 +62,7 @@ class Trial:
         """What the next answer tells, once Ray says that there is one.
 
         Raises:
-            StoreError: what a job wrote cannot be put in its place.
+            StoreError: what a job wrote cannot be put in its place, or another try not be sent.
         """
         import ray
 
@@ -61,7 +70,7 @@ class Trial:
             told = Told.model_validate_json(ray.get(next(self.answers)))
         except StopIteration:
             self.is_over = True
-            clear(self._tried)
+            self._route.end(self._parcel, is_lost=False)
             yield from self._all_failed(StageError("it ended without a word for its stages"))
         except ray.exceptions.RayTaskError as error:
             self.is_over = True
@@ -72,7 +81,7 @@ class Trial:
         else:
             self._node, self.is_begun = told.node, True
             if told.event is not None:
-                yield self._taken(told.event, told.files)
+                yield self._taken(told.event, told)
 
     def give_up(self, error: GateError) -> Iterator[Event]:
         """End it; what is not done has failed by this error."""
@@ -91,19 +100,23 @@ class Trial:
 
         name = uuid.uuid4().hex[:12]
         jobs = tuple(self._pending.values())
-        self._tried = own_folders(self._wanted.model_copy(update={"jobs": jobs}), name)
+        batch = self._wanted.model_copy(update={"jobs": jobs})
+        self._parcel = self._route.send(batch, self._log, name=name)
         self._node, self.is_begun = "of the cluster", False
         begin: Any = ray.remote(max_retries=0)(_work)
         asked: dict[str, Any] = {"num_cpus": self.demand.cpus, "num_gpus": self.demand.gpus or 0}
         if self.demand.memory_bytes:
             asked["memory"] = self.demand.memory_bytes
         self.answers: Any = begin.options(**asked, **_elsewhere(self._lost, self.demand)).remote(
-            self._tried.model_dump_json(), str(self._log), str(Path.cwd()), self._run_batch
+            self._parcel.model_dump_json(), self._run_batch
         )
 
     def _again(self, why: str) -> Iterator[Event]:
         """Try what is not done on another node, unless enough have died of it."""
-        clear(self._tried)
+        self._route.end(self._parcel, is_lost=True)
+        if not self._pending:  # its worker died after its last word
+            self.is_over = True
+            return
         self._lost.append(self._node)
         if len(self._lost) < _MOST_TRIES:
             self._send()
@@ -114,16 +127,13 @@ class Trial:
         hint = "most likely out of memory: see the log of the node, or ask for more with memory_gib"
         yield from self._all_failed(StageError(problem, hint=hint))
 
-    def _taken(self, event: Event, files: dict[str, int]) -> Event:
+    def _taken(self, event: Event, told: Told) -> Event:
         """An event, with what a job has written put in its place."""
         if isinstance(event, Done | Failed):
             job = self._pending.pop(event.key)
             if isinstance(event, Done) and self._wanted.share is None:
-                adopt(job, self._as_tried(event.key), files)
+                self._route.adopt(job, self._parcel, told)
         return event
-
-    def _as_tried(self, key: str) -> Job:
-        return next(job for job in self._tried.jobs if job.stage.key == key)
 
     def _all_failed(self, error: GateError) -> Iterator[Event]:
         for job in self._pending.values():
@@ -131,16 +141,20 @@ class Trial:
         self._pending.clear()
 
 
-def _work(batch: str, log: str, folder: str, run_batch: RunBatch) -> Iterator[str]:
+def _work(sent: str, run_batch: RunBatch) -> Iterator[str]:
     """What runs on a node: what it tells, each as JSON."""
     import ray
 
     here = ray.get_runtime_context().get_node_id()
     node = next((one.name for one in machines() if one.id == here), here)
-    with suppress(OSError):  # what is relative is from there, and else not seen
-        os.chdir(folder)
-    given = Batch.model_validate_json(batch)
-    for told in work(given, Path(log), node=node, run_batch=run_batch):
+    parcel = Parcel.model_validate_json(sent)
+    if parcel.storage is None:
+        with suppress(OSError):  # what is relative is from there, and else not seen
+            os.chdir(parcel.folder)
+        answers = work(parcel.batch, Path(parcel.log), node=node, run_batch=run_batch)
+    else:
+        answers = work_mirrored(parcel, node=node, run_batch=run_batch)
+    for told in answers:
         yield told.model_dump_json()
 
 

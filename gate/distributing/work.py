@@ -9,7 +9,7 @@ from threading import Thread
 from pydantic import Field
 
 from gate.errors import StageError
-from gate.jobs import Batch, Done, Event, RunBatch, Served, failed
+from gate.jobs import Batch, Done, Event, Line, RunBatch, Served, failed
 from gate.terms import Noun
 
 PATIENCE_SECONDS = 60.0
@@ -24,11 +24,13 @@ class Told(Noun):
     Attributes:
         node: which machine; its first word of a batch has no event.
         files: {path: bytes} below the workspace of a job that is done.
+        tree: the id of that workspace in the storage, where there is one.
     """
 
     node: str
     event: Event | None = None
     files: dict[str, int] = Field(default_factory=dict)
+    tree: str | None = None
 
 
 def work(
@@ -91,7 +93,9 @@ def _unseen(batch: Batch, patience_seconds: float) -> list[str]:
 
 def _paths(batch: Batch) -> Iterator[str]:
     for job in batch.jobs:
-        yield from filter(None, (job.model, job.out, job.base, job.merged, job.partial))
+        yield from filter(
+            None, (job.model, job.out, job.base, job.merged, job.converted, job.partial)
+        )
         yield from (str(adapter.path) for adapter in job.adapters)
         if isinstance(job.reference, str):
             yield job.reference
@@ -101,22 +105,26 @@ def _paths(batch: Batch) -> Iterator[str]:
 
 
 def _events(batch: Batch, log: Path, run_batch: RunBatch) -> Iterator[Event]:
-    """The events of a batch that runs in a thread of its own.
+    """The events of a batch that runs in a thread of its own; who stops listening stops it.
 
     Raises:
         BaseException: whatever it raised.
     """
     told: SimpleQueue[Event | BaseException | None] = SimpleQueue()
+    line = Line(told.put)
 
     def run() -> None:
         try:
-            run_batch(batch, log, told.put)
+            run_batch(batch, log, line)
         except BaseException as error:  # noqa: BLE001 (a thread's edge: raised on below)
             told.put(error)
         told.put(None)
 
     Thread(target=run, daemon=True).start()
-    while (event := told.get()) is not None:
-        if isinstance(event, BaseException):
-            raise event
-        yield event
+    try:
+        while (event := told.get()) is not None:
+            if isinstance(event, BaseException):
+                raise event
+            yield event
+    finally:
+        line.cut()

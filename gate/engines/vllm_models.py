@@ -4,13 +4,15 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from math import prod
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
+from gate.cores import core_count
 from gate.engines.interface import patient_threads
 from gate.engines.vllm_adapters import ServedAdapter, write_alone
-from gate.errors import StageError
+from gate.errors import ConfigError, StageError
 
 _PROBE_TOKENS = 24
 
@@ -44,13 +46,44 @@ def vllm_process(*, kv_cache_gib: int) -> Iterator[None]:
         if not has_gpu:
             # vLLM takes one thread unless it is told; and what it compiles there would cost a C++
             # compiler and 20 s for counting ranks
-            os.environ.setdefault("OMP_NUM_THREADS", str(len(os.sched_getaffinity(0))))
+            os.environ.setdefault("OMP_NUM_THREADS", str(core_count()))
         with torch._dynamo.config.patch(disable=not has_gpu):
             _import_vllm()
             yield
     finally:
         os.environ.clear()
         os.environ.update(before)
+
+
+def check_spread(sizes: Mapping[str, int], *, gpus: int | None = None) -> None:
+    """Refuse to spread a model over more GPUs than this process sees.
+
+    Where it sees none at all, vLLM spreads it over processes of the CPU.
+
+    Args:
+        sizes: {parameter: over how many}; their product is the number of GPUs.
+        gpus: how many there are; None for as many as torch tells.
+
+    Raises:
+        ConfigError: a size below 1, or fewer GPUs.
+    """
+    for name, size in sizes.items():
+        if size < 1:
+            raise ConfigError(f"vllm.{name}: {size} is below 1")
+    wanted = prod(sizes.values())
+    there = _count_gpus() if gpus is None and wanted > 1 else gpus or 0
+    if 0 < there < wanted:
+        asked = " x ".join(f"{name} {size}" for name, size in sizes.items())
+        raise ConfigError(
+            f"vllm: {asked} asks for {wanted} GPUs, and this machine has {there}",
+            hint="ask for less, or run it on a machine or a node with as many",
+        )
+
+
+def _count_gpus() -> int:
+    with patient_threads():
+        import torch
+    return int(torch.cuda.device_count())
 
 
 class VllmModel:
@@ -90,7 +123,7 @@ class VllmModel:
                 max_logprobs=-1,
                 **settings,
             )
-        except (OSError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError, AssertionError) as error:
             reason = _reason(error)
             raise StageError(
                 f"{weights}: vLLM cannot load it: {reason}",

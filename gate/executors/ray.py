@@ -8,7 +8,9 @@ from pathlib import Path
 
 from gate import extensions
 from gate.distributing.cluster import Demand, Machine, ask_nodes, check_room, joined, machines
+from gate.distributing.consignments import Consignment
 from gate.distributing.nodes import asking, check_nodes, describe_node
+from gate.distributing.routes import Route, SharedFolder
 from gate.distributing.shares import Sharing, share_out
 from gate.distributing.tries import Trial
 from gate.errors import StageError
@@ -41,6 +43,7 @@ class Cluster:
         demands: Mapping[str, Demand],
         *,
         run_batch: RunBatch,
+        route: Route,
         shards: int,
     ) -> None:
         """Take what every batch is run by.
@@ -49,11 +52,13 @@ class Cluster:
             nodes: of the cluster.
             demands: {variant: what a stage of it asks of a node}.
             run_batch: runs a batch on a node, or here what asks a server or measures this machine.
+            route: how a batch gets to a node.
             shards: the most workers that the documents of one evaluation are shared out among.
         """
         self.nodes = nodes
         self._demands = demands
         self._run_here = run_batch
+        self._route = route
         self._shards = shards
 
     @property
@@ -92,10 +97,7 @@ class Cluster:
         """Run batches at once, until all have ended or are stopped."""
         import ray
 
-        trials = [
-            Trial(batch, _log_of(log, batch), self._demand(batch), self._run_here)
-            for batch in batches
-        ]
+        trials = [self._sent(batch, _log_of(log, batch)) for batch in batches]
         limit, begun = batches[0].limit_seconds, time.monotonic()
         looked = begun
         try:
@@ -114,13 +116,27 @@ class Cluster:
                 if not trial.is_over:
                     trial.cancel()
 
+    def _sent(self, batch: Batch, log: Path) -> Trial:
+        return Trial(batch, log, self._demand(batch), self._run_here, route=self._route)
+
     def _demand(self, batch: Batch) -> Demand:
         """What a batch asks of a node; where it loads no model, no GPU and no more memory."""
         first = batch.jobs[0]
-        asked = self._demands.get(first.variant, Demand())
+        asked = demand_of(first.variant, self._demands)
         if batch.is_answered or first.stage.kind not in _GPU_KINDS:
             return Demand(cpus=asked.cpus)
         return asked
+
+
+def demand_of(variant: str, demands: Mapping[str, Demand]) -> Demand:
+    """What a stage of a variant asks: one that the plan added, as that in whose runtime it is.
+
+    Args:
+        variant: as the plan names it; merged@w8a8 is merged in the runtime of w8a8.
+        demands: {variant: what it asks}; what a variant asks that is not there is under ''.
+    """
+    known = (demands.get(name) for name in (variant, variant.rpartition("@")[2], ""))
+    return next((one for one in known if one is not None), Demand())
 
 
 @contextmanager
@@ -133,23 +149,25 @@ def join_cluster(
     run_batch: RunBatch,
     address: str = "auto",
     shards: int = 1,
+    consignment: Consignment | None = None,
 ) -> Iterator[Cluster]:
     """A cluster whose every node sees the store and the models, and has the versions of here.
 
     Args:
-        demands: {variant: what a stage of it asks of a node}.
+        demands: {variant: what a stage of it asks of a node}; '' is any that is not named.
         store: the root of the store, a folder that all nodes see.
         packages: {interpreter: distributions whose versions decide what a stage gives}.
         paths: files and folders that stages read.
         run_batch: what runs a batch on a node.
         address: auto for the cluster that this machine belongs to, or HOST:PORT of its head.
         shards: the most workers that the documents of one evaluation are shared out among.
+        consignment: brings to the nodes what they read; None where they see store and paths.
 
     Raises:
         ConfigError: Ray is not installed, there is no cluster, no node has what a variant asks
             for, or a node lacks a file or has other versions.
         StageError: a node does not answer.
-        StoreError: a node does not see the store.
+        StoreError: a node does not see the store, or cannot use the storage.
     """
     with joined(address):
         nodes = machines()
@@ -158,11 +176,13 @@ def join_cluster(
             name: demand._replace(gpus=usual) if demand.gpus is None else demand
             for name, demand in demands.items()
         }
-        check_room(((f"variant {name}", one) for name, one in asked.items()), nodes)
-        with asking(store, packages, paths) as question:
+        check_room(((f"variant {name}".strip(), one) for name, one in asked.items()), nodes)
+        storage = None if consignment is None else consignment.url
+        with asking(store, packages, paths, storage=storage) as question:
             here = describe_node("here", question)
             check_nodes(ask_nodes(question, nodes), here, question)
-        yield Cluster(nodes, asked, run_batch=run_batch, shards=shards)
+        route = consignment or SharedFolder()
+        yield Cluster(nodes, asked, run_batch=run_batch, route=route, shards=shards)
 
 
 def _is_of_here(batch: Batch) -> bool:

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
+import numpy as np
+
 from gate.aggregates import value_of
 from gate.distribution_records import Distribution
 from gate.errors import StageError
@@ -57,7 +59,7 @@ def find_caution(finding: Finding, arms: Arms) -> str | None:
         return None
     score = arms.reference
     best = 1.0 if score.higher_is_better else 0.0
-    if score.aggregate != "mean" or any(sample.value != best for sample in score.samples):
+    if score.aggregate != "mean" or (score.samples.column("value") != best).any():
         return None
     does = "is right" if score.is_binary else f"scores {decimal(best)}"
     return (
@@ -117,10 +119,10 @@ def _chance(reference: Score, choices: Choices, *, confidence: float) -> Iterato
     known = choices()
     if known is None:
         raise StageError(f"the documents of {reference.task} are missing: chance is unknown")
-    offered = [known.get(sample.id, 0) for sample in reference.samples]
+    offered = [known.get(number, 0) for number in reference.samples.column("id").tolist()]
     chance = sum(1 / number for number in offered if number) / len(offered)
     right = float(reference.higher_is_better)
-    correct = sum(sample.value == right for sample in reference.samples)
+    correct = int(np.count_nonzero(reference.samples.column("value") == right))
     if proportions.above_chance_p_value(correct, len(offered), chance=chance) > 1 - confidence:
         yield Doubt(
             f"{reference.variant} is right on {correct:,} of "

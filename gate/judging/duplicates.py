@@ -2,10 +2,13 @@
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 
+import numpy as np
+
 from gate.evaluation_records import Corpus, Document, Score
 from gate.judging.noise import Noise
-from gate.judging.pairing import Pair
+from gate.judging.pairing import Pair, with_samples
 from gate.lineage_records import Duplicates
+from gate.tables import Table
 
 _FIRST = 3
 
@@ -30,7 +33,8 @@ def find_duplicates(
     """
     places: dict[str, dict[int, int]] = {}
     for score in scores:
-        places.setdefault(score.task, {}).update({one.id: one.place for one in score.samples})
+        columns = (score.samples.column(name).tolist() for name in ("id", "place"))
+        places.setdefault(score.task, {}).update(zip(*columns, strict=True))
     found = (
         (corpus.task, tuple(_groups(corpus.documents, places.get(corpus.task, {}))))
         for corpus in corpora
@@ -85,35 +89,37 @@ def duplicate_warnings(duplicates: Iterable[Duplicates]) -> Iterator[str]:
 
 
 def _without(score: Score, uncounted: frozenset[int]) -> Score:
-    kept = tuple(sample for sample in score.samples if sample.id not in uncounted)
-    return score.model_copy(update={"samples": kept})
+    is_kept = np.isin(score.samples.column("id"), list(uncounted), invert=True)
+    return with_samples(score, score.samples.take(is_kept))
 
 
-def _groups(documents: Iterable[Document], places: Mapping[int, int]) -> Iterator[tuple[int, ...]]:
+def _groups(documents: Table[Document], places: Mapping[int, int]) -> Iterator[tuple[int, ...]]:
     """Ids that share a key, or share one with an id that does, in groups of more than one."""
     earlier: dict[int, int] = {}
     first: dict[Hashable, int] = {}
 
     def find(number: int) -> int:
-        while earlier[number] != number:
+        while number in earlier:
             number = earlier[number]
         return number
 
-    for document in sorted(documents, key=lambda one: one.id):
-        earlier[document.id] = document.id
-        for key in _keys(document):
-            one, other = find(document.id), find(first.setdefault(key, document.id))
-            earlier[max(one, other)] = min(one, other)
+    for document, keys in _keys(documents.take(np.argsort(documents.column("id"), kind="stable"))):
+        for key in keys:
+            one, other = find(document), find(first.setdefault(key, document))
+            if one != other:
+                earlier[max(one, other)] = min(one, other)
     groups: dict[int, list[int]] = {}
     for number in earlier:
         groups.setdefault(find(number), []).append(number)
-    for group in groups.values():
-        if len(group) > 1:
-            yield tuple(sorted(group, key=lambda number: (places.get(number, number), number)))
+    for least, others in sorted(groups.items()):
+        group = (least, *others)
+        yield tuple(sorted(group, key=lambda number: (places.get(number, number), number)))
 
 
-def _keys(document: Document) -> tuple[Hashable, ...]:
-    """What an equal document shares; a text that is scored alone has no prompt to compare."""
-    if not document.prompt:
-        return (document.hash,)
-    return document.hash, (document.prompt, document.choices, document.target)
+def _keys(documents: Table[Document]) -> Iterator[tuple[int, tuple[Hashable, ...]]]:
+    """Each id with what an equal document shares; a text scored alone has no prompt to compare."""
+    names = ("hash", "prompt", "choices", "target")
+    columns = (documents.column(name) for name in names)
+    for number, key, *asked in zip(documents.column("id").tolist(), *columns, strict=True):
+        prompt, *_ = asked
+        yield number, (key, tuple(asked)) if prompt else (key,)

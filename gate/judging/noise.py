@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 from gate.comparisons import delta
 from gate.distribution_records import Distribution
-from gate.evaluation_records import Sample
 from gate.judging.bounds import Bound, bounds_of
 from gate.judging.pairing import Arms, Pair
 from gate.judging.reasons import Finding, decimal
@@ -48,19 +47,15 @@ class EngineNoise(NamedTuple):
 
 def noise_floor(engine: str, pair: Pair) -> NoiseFloor:
     """What two evaluations of one variant differ by, for the record."""
-    samples = list(zip(pair.reference.samples, pair.candidate.samples, strict=True))
-    changes = [
-        abs(after - before)
-        for one, other in samples
-        for before, after in zip(one.loglikelihoods, other.loglikelihoods, strict=True)
-    ]
+    before, after = (score.samples.column("loglikelihoods") for score in pair)
+    changes = abs(after.numbers - before.numbers).tolist()
     return NoiseFloor(
         engine=engine,
         variant=pair.reference.variant,
         task=pair.reference.task,
         delta=delta.compare(pair.reference, pair.candidate, confidence=_CONFIDENCE),
         largest_change=max(changes, default=None),
-        kl=_divergence(samples),
+        kl=_divergence(pair),
     )
 
 
@@ -127,11 +122,11 @@ def _is_far_beyond(bounds: Sequence[Bound], noise: Estimate) -> bool:
     return any(bound.sign * (bound.far - bound.limit) < -reach for bound in bounds)
 
 
-def _divergence(samples: Sequence[tuple[Sample, Sample]]) -> float | None:
+def _divergence(pair: Pair) -> float | None:
     """Mean KL of the choices' probabilities, first run from second, in nats a document."""
     found = [
         _kl(one.loglikelihoods, other.loglikelihoods)
-        for one, other in samples
+        for one, other in zip(pair.reference.samples, pair.candidate.samples, strict=True)
         if len(one.loglikelihoods) > 1
     ]
     return math.fsum(found) / len(found) if found else None

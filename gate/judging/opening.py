@@ -17,6 +17,7 @@ from gate.judging.pairing import (
     first_places,
     pair_scores,
     pair_serving,
+    places_reached,
 )
 from gate.judging.slicing import of_slice, require_slice, slices_of
 from gate.result_records import Estimate
@@ -104,7 +105,7 @@ class Opener:
             if name is not None:
                 require_slice(whole, name)
             return (partial(self._moment, arms, name, None),)
-        reached = 1 + max(sample.place for sample in whole.reference.samples)
+        reached = places_reached(whole.reference)
         sizes = planned if whole.reference.is_binary else _looks_at_means(planned)
         first = len(planned) - len(sizes)
         taken = [at for at, before in enumerate((0, *planned)[first:-1]) if reached > before]
@@ -177,7 +178,8 @@ class Opener:
         corpus = self._measured.corpora.get(task)
         if corpus is None:
             return None
-        return {document.id: len(document.choices) for document in corpus.documents}
+        ids, choices = (corpus.documents.column(name).tolist() for name in ("id", "choices"))
+        return dict(zip(ids, map(len, choices), strict=True))
 
 
 def _looks_at_means(planned: tuple[int, ...]) -> tuple[int, ...]:

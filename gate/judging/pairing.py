@@ -1,15 +1,16 @@
 """Two scores as a pair: the same documents in the same order, given the same tokens, or refused."""
 
-import math
 from collections.abc import Mapping
-from itertools import pairwise
 from typing import NamedTuple
+
+import numpy as np
 
 from gate.distribution_records import Distribution
 from gate.errors import StageError
 from gate.evaluation_records import Sample, Score
 from gate.jobs import NotRun
 from gate.serving_records import Serving
+from gate.tables import Table
 
 
 class Unasked(StageError):
@@ -139,8 +140,8 @@ def pair_scores(
     )
     _require_same_metric(pair)
     if is_sequential:
-        reached = min(max(sample.place for sample in score.samples) for score in pair)
-        pair = Pair(*(first_places(score, reached + 1) for score in pair))
+        reached = min(map(places_reached, pair))
+        pair = Pair(*(first_places(score, reached) for score in pair))
     _require_same_documents(pair)
     _require_same_requests(pair)
     for score in pair:
@@ -157,29 +158,34 @@ def _reasons(
     return sorted(found, key=lambda one: isinstance(one[1], NotRun))
 
 
+def places_reached(score: Score) -> int:
+    """How many places of the seeded order a score reaches; it has one document at the least."""
+    return 1 + int(score.samples.column("place").max())
+
+
 def first_places(score: Score, places: int) -> Score:
     """The score on the first so many documents of the seeded order."""
-    kept = tuple(sample for sample in score.samples if sample.place < places)
-    return score if len(kept) == len(score.samples) else with_samples(score, kept)
+    is_kept = score.samples.column("place") < places
+    return score if is_kept.all() else with_samples(score, score.samples.take(is_kept))
 
 
-def with_samples(score: Score, samples: tuple[Sample, ...]) -> Score:
+def with_samples(score: Score, samples: Table[Sample]) -> Score:
     """The score on some of its documents."""
     return score.model_copy(update={"samples": samples})
 
 
 def _sorted(score: Score) -> Score:
     """The score with its samples by document, each document at most once."""
-    ids = [sample.id for sample in score.samples]
-    if all(map(int.__lt__, ids, ids[1:])):
+    ids = score.samples.column("id")
+    if (np.diff(ids) > 0).all():
         return score
-    samples = tuple(sorted(score.samples, key=lambda sample: sample.id))
-    for one, other in pairwise(samples):
-        if one.id == other.id:
-            raise StageError(
-                f"{score.variant} has more than one sample of document {one.id} of {score.task}"
-            )
-    return with_samples(score, samples)
+    order = np.argsort(ids, kind="stable")
+    again = ids[order][1:][np.diff(ids[order]) == 0]
+    if again.size:
+        raise StageError(
+            f"{score.variant} has more than one sample of document {again[0]} of {score.task}"
+        )
+    return with_samples(score, score.samples.take(order))
 
 
 def _require_same_metric(pair: Pair) -> None:
@@ -199,12 +205,13 @@ def _metric(score: Score) -> str:
 
 
 def _require_same_documents(pair: Pair) -> None:
-    one, other = (
-        ([s.id for s in score.samples], [s.hash for s in score.samples]) for score in pair
-    )
-    if one == other:
+    if all(_is_alike(pair, name) for name in ("id", "hash")):
         return
-    different = set(zip(*one, strict=True)) ^ set(zip(*other, strict=True))
+    one, other = (
+        zip(score.samples.column("id").tolist(), score.samples.column("hash"), strict=True)
+        for score in pair
+    )
+    different = set(one) ^ set(other)
     ids = sorted({number for number, _ in different})
     raise StageError(
         f"{pair.reference.variant} and {pair.candidate.variant} were not evaluated on the same "
@@ -213,10 +220,10 @@ def _require_same_documents(pair: Pair) -> None:
 
 
 def _require_same_requests(pair: Pair) -> None:
-    one, other = ([sample.request_hash for sample in score.samples] for score in pair)
-    if one == other:
+    if _is_alike(pair, "request_hash"):
         return
-    ids = [s.id for s, a, b in zip(pair.reference.samples, one, other, strict=True) if a != b]
+    one, other = (score.samples.column("request_hash") for score in pair)
+    ids = pair.reference.samples.column("id")[one != other]
     raise StageError(
         f"{pair.reference.variant} and {pair.candidate.variant} were not given the same tokens: "
         f"{len(ids):,} of {len(one):,} documents of {pair.reference.task} differ "
@@ -224,21 +231,28 @@ def _require_same_requests(pair: Pair) -> None:
     )
 
 
+def _is_alike(pair: Pair, name: str) -> bool:
+    """Whether both scores have the same in a field of their samples."""
+    one, other = (score.samples.column(name) for score in pair)
+    return one is other or np.array_equal(one, other)
+
+
 def _require_values(score: Score) -> None:
-    if math.isfinite(math.fsum(sample.value for sample in score.samples)):
-        return
-    for sample in score.samples:
-        if not math.isfinite(sample.value):
-            raise StageError(
-                f"{score.variant} has no usable value of document {sample.id} of {score.task}: "
-                f"{sample.value}"
-            )
+    values = score.samples.column("value")
+    unusable = np.flatnonzero(~np.isfinite(values))
+    if unusable.size:
+        sample = score.samples[int(unusable[0])]
+        raise StageError(
+            f"{score.variant} has no usable value of document {sample.id} of {score.task}: "
+            f"{sample.value}"
+        )
 
 
 def _require_clusters(score: Score) -> None:
     """See that all documents have a cluster, or none has."""
-    without = [sample.id for sample in score.samples if sample.cluster is None]
-    if without and len(without) < len(score.samples):
+    clusters = zip(*(score.samples.column(name) for name in ("id", "cluster")), strict=True)
+    without = [number for number, cluster in clusters if cluster is None]
+    if 0 < len(without) < len(score.samples):
         raise StageError(
             f"{len(without):,} of {len(score.samples):,} documents of {score.task} have no "
             f"cluster (first: document {without[0]})"

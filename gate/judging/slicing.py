@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Mapping
 
+import numpy as np
+
 from gate.errors import StageError
-from gate.evaluation_records import Sample
 from gate.judging.bounds import bounds_of
 from gate.judging.pairing import Pair, with_samples
 from gate.result_records import Estimate, SliceResult
@@ -14,23 +15,19 @@ _FEWEST = 2
 
 def slices_of(pair: Pair) -> dict[str, Pair]:
     """Both scores on the documents of each slice, by name; of documents in none, nothing."""
-    parts: dict[str, tuple[list[Sample], list[Sample]]] = {}
-    for before, after in zip(pair.reference.samples, pair.candidate.samples, strict=True):
-        if before.slice is not None:
-            one, other = parts.setdefault(before.slice, ([], []))
-            one.append(before)
-            other.append(after)
+    parts: dict[str, list[int]] = {}
+    for place, name in enumerate(pair.reference.samples.column("slice").tolist()):
+        if name is not None:
+            parts.setdefault(name, []).append(place)
     return {
-        name: Pair(
-            *(with_samples(score, tuple(part)) for score, part in zip(pair, both, strict=True))
-        )
-        for name, both in sorted(parts.items())
+        name: Pair(*(with_samples(score, score.samples.take(np.array(part))) for score in pair))
+        for name, part in sorted(parts.items())
     }
 
 
 def of_slice(pair: Pair, name: str) -> Pair:
     """Both scores on the documents of one slice; on none of them where it has none."""
-    nothing = Pair(*(with_samples(score, ()) for score in pair))
+    nothing = Pair(*(with_samples(score, score.samples[:0]) for score in pair))
     return slices_of(pair).get(name, nothing)
 
 

@@ -1,6 +1,5 @@
 """Merge adapters tensor by tensor from memory-mapped files: exact, at about the speed of a copy."""
 
-import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from gate.checkpoints import (
     read_headers,
     read_json,
 )
+from gate.cores import core_count
 from gate.engines.hf_models import is_packed
 from gate.errors import ConfigError, StageError
 from gate.merging.adapter_files import (
@@ -181,7 +181,7 @@ def _merge(
     shards = plan_shards(tensors, recipe, dtype=_WORDS.get(settings.dtype))
     out.mkdir(parents=True, exist_ok=True)
     check_space(shards, shutil.disk_usage(out).free, out)
-    threads = 1 + (os.cpu_count() or 1)  # one of them waits for a file's lock, or for the disk
+    threads = 1 + core_count()  # one of them waits for a file's lock, or for the disk
     changed = write_shards(shards, out, tensors, works.of, threads=threads)
     kept = kept_shares(changed, adapters)
     check_written(out, shards)

@@ -1,19 +1,20 @@
 """A config -> the stages that answer it, each named by content, and the checks resolved."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field
 
 from gate.configuring.config import GateConfig
 from gate.configuring.suites import is_of_texts
 from gate.descent import lineage_of
+from gate.planning.quantizers import converts
 from gate.planning.readings import PlannedReading, ReadingMaker
 from gate.planning.resolution import resolve_checks
 from gate.planning.stages import PlannedStage, StageMaker, Weights
-from gate.terms import Kind, Noun, ResolvedCheck, Source, Task, Variant
+from gate.terms import Kind, Noun, ResolvedCheck, Source, StageKind, Task, Use, Variant
 
-_ORDER = {"merge": 0, "quantize": 1, "audit": 2, "read": 3, "evaluate": 4, "speed": 5}
+_ORDER = {kind: place for place, kind in enumerate(get_args(StageKind))}
 _REFERENCES: tuple[Kind, ...] = ("adapter", "bridge", "merged", "base", "quantized")
 """Whose second run tells an engine's noise: the first kind that the engine serves."""
 
@@ -231,7 +232,16 @@ class _Planning:
         merge = self._maker.merge(variant, variant.merge)
         yield merge
         if variant.quantize is not None:
-            yield self._maker.quantize(variant, variant.quantize, merge)
+            yield self._maker.quantize(
+                variant, variant.quantize, merge, self._converted(variant, variant.quantize, merge)
+            )
+
+    def _converted(self, variant: Variant, use: Use, merge: PlannedStage) -> PlannedStage | None:
+        """What a quantizer reads in the place of the merge, made once for all that do."""
+        if not converts(use):
+            return None
+        first = self.stages[merge.stage.key]
+        return self.stages[self._keep(self._maker.convert(variant, use, first))]
 
     def _keep(self, planned: PlannedStage) -> str:
         return self.stages.setdefault(planned.stage.key, planned).stage.key

@@ -13,6 +13,7 @@ from gate.configuring.config import GateConfig, compares_texts
 from gate.digest import digest_file, digest_json
 from gate.environments import probe
 from gate.errors import ConfigError
+from gate.planning.quantizers import calibrates, packages_of
 from gate.provenance import NOT_INSTALLED, machine, versions
 from gate.terms import Noun, Source, Stage, Task, Text, Use, Variant
 
@@ -37,7 +38,7 @@ _EVALUATION_PACKAGES = ("sacrebleu",)
 _SPEED_CODE = (*_EVALUATION_CODE, "measuring.py", "provenance.py", "serving_records.py")
 _AUDIT_CODE = ("auditing/*.py", "checkpoints.py", "tensors.py", "nf4.py")
 _AUDIT_PACKAGES = ("torch", "numpy", "transformers", "gguf")
-_FOLDERS = {"merge": "mergers", "quantize": "quantizers"}
+_FOLDERS = {"merge": "mergers", "convert": "quantizers", "quantize": "quantizers"}
 
 
 class PlannedStage(Noun):
@@ -50,6 +51,8 @@ class PlannedStage(Noun):
         adapters: names of the candidate's adapters it reads, in order.
         task: the task with its path, for an evaluate stage.
         python: the interpreter it runs in; None for the gate's own.
+        is_between: nothing but stages that need it reads what it gives: it runs where one of them
+            has to.
         is_live: it asks a server, which has no content id: what it gave before does not count.
         is_repeat: the second of two evaluations of one variant, in other batches and order.
         repeat: which of several measurements of speed, from 1.
@@ -64,6 +67,7 @@ class PlannedStage(Noun):
     adapters: tuple[str, ...] = ()
     task: Task | None = None
     python: str | None = None
+    is_between: bool = False
     is_live: bool = False
     is_repeat: bool = False
     repeat: int = 0
@@ -112,15 +116,28 @@ class StageMaker:
             "merge", use, inputs, variant, label=f"merge {_told(variant)}"
         ).model_copy(update={"adapters": variant.adapters})
 
-    def quantize(self, variant: Variant, use: Use, merge: PlannedStage) -> PlannedStage:
-        """The quantization of what a merge gave."""
+    def convert(self, variant: Variant, use: Use, merge: PlannedStage) -> PlannedStage:
+        """What a merge gave in the form that a quantizer reads, whatever it then makes of it."""
+        made = {"model": merge.stage.key}
+        label = f"convert {merge.label.removeprefix('merge ')} for {use.name}"
+        return self._built("convert", Use(name=use.name), made, variant, label=label).model_copy(
+            update={"needs": made, "is_between": True}
+        )
+
+    def quantize(
+        self, variant: Variant, use: Use, merge: PlannedStage, converted: PlannedStage | None
+    ) -> PlannedStage:
+        """The quantization of what a merge gave; how that is read does not change what it is."""
         inputs = {"model": merge.stage.key}
         if calibrates(use):
             digests = self._config.suite.calibration_digests
             inputs |= {f"calibration:{index}": one for index, one in enumerate(digests)}
+        needs = {"model": merge.stage.key}
+        if converted is not None:
+            needs["converted"] = converted.stage.key
         return self._built(
             "quantize", use, inputs, variant, label=f"quantize {variant.name}"
-        ).model_copy(update={"needs": {"model": merge.stage.key}})
+        ).model_copy(update={"needs": needs})
 
     def audit(self, built: PlannedStage, merge: PlannedStage | None) -> PlannedStage:
         """The audit of a merge, or of what was quantized from one."""
@@ -179,14 +196,14 @@ class StageMaker:
 
     def _built(
         self,
-        kind: Literal["merge", "quantize"],
+        kind: Literal["merge", "convert", "quantize"],
         use: Use,
         inputs: dict[str, str],
         variant: Variant,
         *,
         label: str,
     ) -> PlannedStage:
-        """A stage that makes a checkpoint."""
+        """A stage that makes a checkpoint, or what one is made from."""
         extension = extensions.find(_FOLDERS[kind], use.name)
         stage = Stage(
             kind=kind,
@@ -220,7 +237,7 @@ class StageMaker:
             inputs={"weights": weights.digest, **inputs},
             code=digest_json({"backend": extension.code, "gate": _digest_of(code)}),
             packages=self._versions(
-                extension, _packages_of(variant) + (_EVALUATION_PACKAGES if task else ())
+                extension, packages_of(variant) + (_EVALUATION_PACKAGES if task else ())
             ),
             task=None if task is None else task.model_copy(update={"path": None}),
         )
@@ -272,22 +289,6 @@ class StageMaker:
 def _told(variant: Variant) -> str:
     """The variant's name; a bridge's merge goes by the variant whose weights it has."""
     return variant.name.partition("@")[0] if variant.is_bridge else variant.name
-
-
-def _packages_of(variant: Variant) -> tuple[str, ...]:
-    """Packages whose kernels may run a quantized checkpoint: those that wrote it."""
-    if variant.quantize is None:
-        return ()
-    return extensions.find("quantizers", variant.quantize.name).packages
-
-
-def calibrates(use: Use) -> bool:
-    """Whether what a quantizer gives depends on the calibration inputs."""
-    extension = extensions.find("quantizers", use.name)
-    calibrates = getattr(extension.module, "calibrates", None)
-    if calibrates is None:
-        return extension.takes("calibration")
-    return bool(calibrates(use.params))
 
 
 @cache

@@ -69,6 +69,8 @@ def look_up(
 ) -> Todo:
     """The plan of a config, and which of its stages the store already has.
 
+    What only other stages read is no part of it where it is gone and none of those has to run.
+
     Args:
         config: what was asked.
         sources: the base and adapters it is asked of.
@@ -97,7 +99,15 @@ def look_up(
         one for one in plan.stages if not one.is_live and store.find(one.stage) is not None
     )
     to_run = tuple(planned for planned in plan.stages if planned not in cached)
-    return Todo(plan, cached, to_run, fitted.notes)
+    needed = {key for planned in to_run for key in planned.needs.values()}
+    idle = [one for one in to_run if one.is_between and one.stage.key not in needed]
+    stages = tuple(one for one in plan.stages if one not in idle)
+    return Todo(
+        plan.model_copy(update={"stages": stages}),
+        cached,
+        tuple(one for one in to_run if one not in idle),
+        fitted.notes,
+    )
 
 
 def first_limits(suite: Suite, plan: Plan) -> dict[tuple[str, str], int]:

@@ -2,11 +2,11 @@
 
 import ctypes
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from gate.cores import core_count
 from gate.engines.llama_batches import Token
 from gate.engines.llama_models import LlamaModel
 from gate.errors import StageError
@@ -60,7 +60,7 @@ def measure_importance(file: Path, texts: Sequence[str]) -> Importance:
             known.
     """
     collector = _Collector()
-    model = LlamaModel(file, max_sequences=1, threads=os.cpu_count() or 1, watch=collector.watch)
+    model = LlamaModel(file, max_sequences=1, threads=core_count(), watch=collector.watch)
     tokens = 0
     try:
         for window in _windows(model, texts):

@@ -1,102 +1,52 @@
 """report.html: one self-contained page with the verdict, the evidence and where it came from."""
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Mapping
 
-from gate.figures import (
-    decisions,
-    divergences,
-    fronts,
-    intervals,
-    noise,
-    slices,
-    waterfalls,
-    weights,
-)
-from gate.figures.drawn import Draw, draw_sections
-from gate.pages.page import render_page
-from gate.records import Record
-from gate.reporting import (
-    derivations,
-    distribution_views,
-    findings,
-    lineage_views,
-    reproduction,
-    sentences,
-    sequential_views,
-    serving_views,
-    signoff_views,
-    views,
-)
-from gate.reporting.advice import advice
-from gate.reporting.concerns import bearing
-from gate.reporting.contents import Part, contents, results_of_shipped
-from gate.reporting.document_data import pack_documents
-from gate.reporting.document_views import changed_documents
-from gate.reporting.formulas import DOCUMENTATION
-from gate.reporting.glossary import GLOSSARY
-from gate.signoff import chain_faults
+from gate.figures.timeless import content_id, keep_made, without_moment
+from gate.presentation import moment
+from gate.records import Record, StageRecord
+from gate.reporting.report_files import run_name
 
-_FIGURES: Mapping[str, Draw] = {
-    "checks": intervals.draw,
-    "slices": slices.draw,
-    "looks": decisions.draw,
-    "lineage": waterfalls.draw,
-    "distributions": divergences.draw,
-    "serving": fronts.draw,
-    "noise": noise.draw,
-    "weights": weights.draw,
-}
-"""{section: what draws its figures}."""
-
-_ASSETS = ("page", "figures", "tables", "terms", "differences", "answers", "documents", "signoff")
-
-_WITH_TABLE = {
-    "checks",
-    "slices",
-    "looks",
-    "variants",
-    "lineage",
-    "distributions",
-    "serving",
-    "provenance",
-}
+_MOST_KEPT = 12
+"""Pages that are kept: some 1.5 MB each with a thousand documents."""
 
 
 def render(record: Record) -> str:
-    """The record as one HTML page that loads nothing and can be read without its scripts."""
-    drawn = draw_sections(record, _FIGURES)
-    parts = contents(record)
-    changes = changed_documents(record)
-    return render_page(
-        "report.html.j2",
-        parts=_ASSETS,
-        figures=(figure for figures in drawn.values() for figure in figures),
-        islands={"documents": pack_documents(record, changes)} if changes else {},
-        record=record,
-        drawn=drawn,
-        tables=_numbered(parts),
-        contents=parts,
-        shipped=results_of_shipped(record),
-        bearing=bearing(record),
-        advice=advice(record),
-        documentation=DOCUMENTATION,
-        glossary=GLOSSARY,
-        again_by=reproduction,
-        changes=changes,
-        look=views,
-        findings=findings,
-        verdicts=sentences,
-        signing=signoff_views,
-        chain_faults=chain_faults(record),
-        proofs=derivations,
-        sequence=sequential_views,
-        lines=lineage_views,
-        reads=distribution_views,
-        costs=serving_views,
-    )
+    """The record as one HTML page that loads nothing and can be read without its scripts.
+
+    The page of an earlier run that found the same is taken over, but for what tells the two apart.
+    """
+    # a sign-off is of all that the record holds, the moment too
+    shown = record if record.signoff else without_moment(record)
+    content = content_id(shown)
+
+    def make() -> str:
+        from gate.pages.report import make_report  # a page that is kept needs none of it
+
+        return make_report(shown, lambda name: f"{content}/{name}.")
+
+    page = keep_made("pages", content, make, most=_MOST_KEPT)
+    told = _told_of_the_run(record)
+    # nothing that a record holds can be mistaken for a hole: it would hold its own hash
+    return re.sub(rf"{content}/(\w+)\.", lambda hole: told[hole[1]], page)
 
 
-def _numbered(parts: Iterable[Part]) -> dict[str, str]:
-    """{part: 'Table 3'} of the parts whose table has a number, in their order."""
-    there = (part.id for part in parts if part.id in _WITH_TABLE)
-    return {part: f"Table {number}" for number, part in enumerate(there, start=1)}
+def _told_of_the_run(record: Record) -> Mapping[str, str]:
+    """{hole: what fills it}: when the run was, and which stages the store had before it."""
+    taken = sum(stage.is_cached for stage in record.stages)
+    return {
+        "judged": moment(record.provenance.created_at),
+        "run": run_name(record),
+        "taken": str(taken),
+        **{f"ran{place}": _ran(stage) for place, stage in enumerate(record.stages)},
+    }
+
+
+def _ran(stage: StageRecord) -> str:
+    """What came to a stage, in a word or two."""
+    if stage.is_cached:
+        return "cached"
+    if stage.error:
+        return "failed"
+    return "not run" if stage.skipped else "ran"

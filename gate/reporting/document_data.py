@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Collection, Iterable, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 from gate.evaluation_records import Document, Sample
@@ -10,6 +11,7 @@ from gate.presentation import anchor, printable
 from gate.records import Record
 from gate.reporting.document_views import DIRECTIONS, Change, Pair, compared_pairs
 from gate.reporting.views import documents_of, scores_of
+from gate.tables import ById, Table
 from gate.terms import Task
 
 _DECIMALS = 4
@@ -86,8 +88,8 @@ class _Asked(NamedTuple):
 
     task: Task
     right: float | None
-    documents: dict[int, Document]
-    samples: tuple[dict[int, Sample], ...]
+    documents: ById[Document]
+    samples: tuple[ById[Sample], ...]
     beginning: str
     ending: str
 
@@ -96,39 +98,45 @@ def _look_up(record: Record, task: Task, variants: Sequence[str]) -> _Asked:
     scores = {score.variant: score for score in scores_of(record) if score.task == task.name}
     first = next(iter(scores.values()), None)
     documents = documents_of(record, task.name)
-    prompts = [document.prompt for document in documents.values()]
+    prompts = documents.table.column("prompt").tolist()
     beginning = _shared_beginning(prompts)
     return _Asked(
         task=task,
         right=float(first.higher_is_better) if first and first.is_binary else None,
         documents=documents,
         samples=tuple(
-            {sample.id: sample for sample in scores[name].samples} if name in scores else {}
+            ById(scores[name].samples if name in scores else Table.of(Sample, ()))
             for name in variants
         ),
         beginning=beginning,
-        ending=_shared_ending([prompt.removeprefix(beginning) for prompt in prompts]),
+        ending=_shared_ending(prompt.removeprefix(beginning) for prompt in prompts),
     )
 
 
-def _shared_beginning(prompts: Sequence[str]) -> str:
+def _shared_beginning(prompts: Iterable[str]) -> str:
     """The whole lines that all prompts begin with, such as a system prompt."""
     shared = _shared_start(prompts)
     return shared[: shared.rfind("\n") + 1]
 
 
-def _shared_ending(prompts: Sequence[str]) -> str:
+def _shared_ending(prompts: Iterable[str]) -> str:
     """What all prompts end with, such as a template's marks; no word is cut in two."""
-    return re.sub(r"^\w+", "", _shared_start([prompt[::-1] for prompt in prompts])[::-1])
+    return re.sub(r"^\w+", "", _shared_start(prompt[::-1] for prompt in prompts)[::-1])
 
 
-def _shared_start(texts: Sequence[str]) -> str:
+def _shared_start(texts: Iterable[str]) -> str:
     """What all texts start with; a single text shares nothing."""
-    if len(texts) < 2:  # noqa: PLR2004 - two are the fewest that can share
+    given = iter(texts)
+    shared = next(given, "")
+    second = next(given, None)
+    if second is None:
         return ""
-    first, last = min(texts), max(texts)
-    pairs = enumerate(zip(first, last, strict=False))
-    return first[: next((at for at, (one, other) in pairs if one != other), len(first))]
+    for text in chain([second], given):
+        if not text.startswith(shared):
+            pairs = enumerate(zip(shared, text, strict=False))
+            end = min(len(shared), len(text))
+            shared = shared[: next((at for at, (one, other) in pairs if one != other), end)]
+    return shared
 
 
 def _task_row(asked: _Asked, texts: _Texts) -> _Row:

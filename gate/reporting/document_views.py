@@ -3,6 +3,8 @@
 from collections.abc import Collection, Iterable
 from typing import Literal, NamedTuple
 
+import numpy as np
+
 from gate.evaluation_records import Document, Sample, Score
 from gate.paired import orientation
 from gate.records import Record
@@ -88,17 +90,22 @@ def _changes(record: Record, pair: Pair) -> Iterable[Change]:
     if before is None or after is None:
         return
     documents = documents_of(record, pair.task)
-    for earlier, later in _paired(before, after):
+    for earlier, later in _changed(before, after):
         gained = orientation(after) * (later.value - earlier.value)
-        if gained or earlier.answer != later.answer:
-            document = documents.get(later.id)
-            margin = _margin(later, document) - _margin(earlier, document)
-            yield Change(pair, _direction(gained), gained, margin, earlier, later, document)
+        document = documents.get(later.id)
+        margin = _margin(later, document) - _margin(earlier, document)
+        yield Change(pair, _direction(gained), gained, margin, earlier, later, document)
 
 
-def _paired(before: Score, after: Score) -> Iterable[tuple[Sample, Sample]]:
-    earlier = {sample.id: sample for sample in before.samples}
-    return ((earlier[later.id], later) for later in after.samples if later.id in earlier)
+def _changed(before: Score, after: Score) -> Iterable[tuple[Sample, Sample]]:
+    """What both made of each document on which they differ, in the order of the second."""
+    ids = (score.samples.column("id") for score in (before, after))
+    _, *places = np.intersect1d(*ids, return_indices=True)
+    order = np.argsort(places[1])
+    earlier, later = before.samples.take(places[0][order]), after.samples.take(places[1][order])
+    is_changed = earlier.column("value") != later.column("value")
+    is_changed |= np.asarray(earlier.column("answer") != later.column("answer"), np.bool_)
+    return zip(earlier.take(is_changed), later.take(is_changed), strict=True)
 
 
 def _direction(gained: float) -> Direction:

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from gate import extensions
 from gate.errors import RecordError, StageError
 from gate.records import Artifact, Record
+from gate.reporting.record_text import record_pieces
 from gate.reporting.unreadable import check_version, why_unreadable
 
 RECORD_FILE = "record.json"
@@ -73,7 +74,8 @@ def write_run(record: Record, reports: Path) -> Path:
         fresh = directory.with_name(f".{directory.name}")
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir()
-        (fresh / RECORD_FILE).write_text(record.model_dump_json(indent=1), encoding="utf-8")
+        with (fresh / RECORD_FILE).open("wb") as stream:
+            stream.writelines(record_pieces(record))
         write_reports(record, fresh)
         _link_artifacts(record.artifacts, fresh / "artifacts")
         fresh.rename(directory)

@@ -9,7 +9,6 @@ from typing import NamedTuple
 from gate.presentation import printable
 from gate.provenance import NOT_INSTALLED
 from gate.records import Artifact, Record
-from gate.reporting.report_files import run_name
 from gate.terms import JsonValue, Source, Use, Variant
 
 NOT_RECORDED = "how the run was started is not recorded"
@@ -73,12 +72,17 @@ def run_again(record: Record) -> Block:
     return _block(title, commands, notes)
 
 
-def make_again(record: Record) -> Block:
-    """Every merge and quantization in a new store, compared with what was judged."""
+def make_again(record: Record, *, run: str) -> Block:
+    """Every merge and quantization in a new store, compared with what was judged.
+
+    Args:
+        record: of the run.
+        run: what the folder of its reports is called.
+    """
     title = "To make what was judged again, and compare it"
     if not record.artifacts:
         return Block(title, (), ("the run made no files.",))
-    place = f"{_DEFAULT_REPORTS}/{record.release}/{run_name(record)}"
+    place = f"{_DEFAULT_REPORTS}/{record.release}/{run}"
     command = ("gate", "reproduce", place, *_store(record), *_permissions(record))
     notes = (
         "From the root of the repository; where this report lies elsewhere, name its folder.",

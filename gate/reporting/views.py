@@ -21,6 +21,7 @@ from gate.presentation import (
 )
 from gate.records import Artifact, Record
 from gate.result_records import LISTING_ORDER, CheckResult, NoiseFloor, Outcome
+from gate.tables import ById, Table
 from gate.terms import Variant
 
 WAS_NOT_THERE, TAKEN_AWAY = "was not there", "taken away"
@@ -146,10 +147,10 @@ def _worst(audit: Audit) -> tuple[str, ...]:
     )
 
 
-def documents_of(record: Record, task: str) -> dict[int, Document]:
+def documents_of(record: Record, task: str) -> ById[Document]:
     """The documents of a task by id; empty where the record has none."""
-    corpus = next((c for c in record.corpora if c.task == task), None)
-    return {} if corpus is None else {document.id: document for document in corpus.documents}
+    found = next((c.documents for c in record.corpora if c.task == task), None)
+    return ById(Table.of(Document, ()) if found is None else found)
 
 
 def lineage(variant: Variant) -> tuple[str, ...]:

@@ -44,7 +44,7 @@ class Making:
         self._filling = Filling(config, sources, store=store, watcher=watcher, run_batch=run_batch)
         self._stages = {one.stage.key: one for one in self._todo.plan.stages}
         self._audits = {one.needs["model"]: one for one in self._of("audit")}
-        built = self._of("merge", "quantize")
+        built = self._of("merge", "convert", "quantize")
         watcher.planned(self._todo._replace(to_run=tuple(built)))
         self._fill(built)
 

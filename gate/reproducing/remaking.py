@@ -8,7 +8,7 @@ from gate.configuring.config import GateConfig, compares_texts
 from gate.configuring.suites import Suite, load_suite
 from gate.environments import find_python
 from gate.errors import ConfigError, StageError, suggest
-from gate.planning.stages import calibrates
+from gate.planning.quantizers import calibrates
 from gate.records import Record
 from gate.reproducing.origins import Places
 from gate.terms import Use, Variant

@@ -105,6 +105,7 @@ class BatchMaker:
             out=str(self._store.workspace(planned.stage) / OUTPUT),
             base=self._sources.base.path,
             merged=str(made["merged"]) if "merged" in made else None,
+            converted=str(made["converted"]) if "converted" in made else None,
             is_repeat=planned.is_repeat,
             speed=self._config.suite.speed if planned.stage.kind == "speed" else None,
             repeat=planned.repeat,

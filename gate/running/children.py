@@ -1,6 +1,7 @@
 """A batch of stages in a child process: the parent's end of the pipe.
 
-When the child dies or hangs, the tail of its log becomes part of the error.
+A child is forked from a process that has imported what it needs, or started where there is none.
+When it dies or hangs, the tail of its log becomes part of the error.
 """
 
 import os
@@ -9,16 +10,19 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
+from typing import IO
 
 from pydantic import TypeAdapter
 
 from gate.environments import gate_alone
 from gate.errors import StageError
-from gate.jobs import Batch, Done, Event, Failed, Line, OnEvent, Started, failed
+from gate.jobs import Batch, Done, Event, Failed, Line, OnEvent, RunBatch, Started, failed
+from gate.running.forks import CannotFork, Child
+from gate.running.servers import Forks
 
 _LOG_TAIL_LINES = 20
 _GRACE_SECONDS = 10
@@ -27,32 +31,37 @@ _EVENTS: TypeAdapter[Event] = TypeAdapter(Event)
 
 
 def run_in_child(
-    batch: Batch, log: Path, on_event: OnEvent, *, python: Sequence[str] = (sys.executable,)
+    batch: Batch,
+    log: Path,
+    on_event: OnEvent,
+    *,
+    python: Sequence[str] = (sys.executable,),
+    forks: Forks | None = None,
 ) -> None:
     """Run a batch in a child process; one that dies or hangs is a Failed event with its log's tail.
 
     A batch that names an interpreter runs there, with this gate's code and nothing else of this
     interpreter. Where `on_event` is a Line, cutting it stops the child.
 
+    Args:
+        batch: what to do.
+        log: the file that takes what libraries say.
+        on_event: hears what the child tells.
+        python: the command that starts a child.
+        forks: gives a child without starting one, where the batch names no interpreter.
+
     Raises:
         KeyboardInterrupt: the user stopped the run; the child has been stopped too.
     """
     pending = {job.stage.key: job for job in batch.jobs}
+    end = None if batch.limit_seconds is None else time.monotonic() + batch.limit_seconds
     log.parent.mkdir(parents=True, exist_ok=True)
     with (
         log.open("wb") as log_file,
-        subprocess.Popen(
-            [*((batch.python,) if batch.python else python), "-m", "gate.running.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log_file,
-            text=True,
-            start_new_session=True,
-            env=_environment(batch),
-        ) as child,
+        _begin(batch, log_file, python, forks, partial(_is_over, on_event, end)) as child,
         _stopping(child, on_event),
     ):
-        watchdog = _Watchdog(child, batch.timeout_seconds, batch.limit_seconds)
+        watchdog = _Watchdog(child, batch.timeout_seconds, end)
         try:
             for event in _converse(child, batch):
                 if isinstance(event, Started):
@@ -67,19 +76,60 @@ def run_in_child(
             watchdog.end()
             _kill_group(child)  # an engine may have left children of its own
     for job in pending.values():
-        on_event(failed(job, _post_mortem(child.returncode, log, watchdog)))
+        on_event(failed(job, _post_mortem(child.wait(), log, watchdog)))
+
+
+@contextmanager
+def forked_children(*, expected: Mapping[str, str] | None) -> Iterator[RunBatch]:
+    """What runs batches in forked children, as `run_in_child` otherwise, while this lasts.
+
+    Args:
+        expected: variables of batches that will load a model into torch; None where none will.
+    """
+    with Forks(None if expected is None else _variables(expected)) as forks:
+        yield partial(run_in_child, forks=forks)
+
+
+def _begin(
+    batch: Batch,
+    log: IO[bytes],
+    python: Sequence[str],
+    forks: Forks | None,
+    is_over: Callable[[], bool],
+) -> Child:
+    """A child, which waits for its batch."""
+    environment = _environment(batch)
+    if forks is not None and batch.python is None:
+        try:
+            return forks.fork(batch, log, environment=environment, is_over=is_over)
+        except CannotFork as error:
+            log.write(f"gate: started this process, not forked it: {error.problem}\n".encode())
+            log.flush()
+    return subprocess.Popen(
+        [*((batch.python,) if batch.python else python), "-m", "gate.running.worker"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=log,
+        text=True,
+        start_new_session=True,
+        env=environment,
+    )
+
+
+def _is_over(on_event: OnEvent, end: float | None) -> bool:
+    """Whether nobody listens any more, or the time of all jobs is over."""
+    is_cut = isinstance(on_event, Line) and on_event.is_cut
+    return is_cut or (end is not None and time.monotonic() >= end)
 
 
 class _Watchdog:
     """Kills a child whose job takes too long, or all of them; begins anew with each job."""
 
-    def __init__(
-        self, child: "subprocess.Popen[str]", seconds: float | None, in_all: float | None
-    ) -> None:
+    def __init__(self, child: Child, seconds: float | None, end: float | None) -> None:
         self.seconds = seconds
         self.has_bitten = False
         self._child = child
-        self._end = None if in_all is None else time.monotonic() + in_all
+        self._end = end
         self._timer: threading.Timer | None = None
         self.begin()
 
@@ -110,14 +160,19 @@ class _Watchdog:
 
 def _environment(batch: Batch) -> dict[str, str]:
     """The child's variables; another interpreter finds the gate and nothing beside it."""
-    spinless = {"OMP_WAIT_POLICY": "PASSIVE"}  # spinning starves shared cores
-    variables = {**spinless, **os.environ, **batch.variables}
+    variables = _variables(batch.variables)
     if batch.python is not None:
         variables["PYTHONPATH"] = str(gate_alone())
     return variables
 
 
-def _converse(child: "subprocess.Popen[str]", batch: Batch) -> Iterator[Event]:
+def _variables(own: Mapping[str, str]) -> dict[str, str]:
+    """The variables of here, with a child's own."""
+    spinless = {"OMP_WAIT_POLICY": "PASSIVE"}  # spinning starves shared cores
+    return {**spinless, **os.environ, **own}
+
+
+def _converse(child: Child, batch: Batch) -> Iterator[Event]:
     """Send the batch, give its events as they come, and wait for the end."""
     stdin, stdout = child.stdin, child.stdout
     if stdin is None or stdout is None:
@@ -131,14 +186,14 @@ def _converse(child: "subprocess.Popen[str]", batch: Batch) -> Iterator[Event]:
         stdin.close()
 
 
-def _stopping(child: "subprocess.Popen[str]", on_event: OnEvent) -> AbstractContextManager[None]:
+def _stopping(child: Child, on_event: OnEvent) -> AbstractContextManager[None]:
     """While this lasts, who listens to a child can stop it."""
     if isinstance(on_event, Line):
         return on_event.stopped_by(partial(_stop, child))
     return nullcontext()
 
 
-def _stop(child: "subprocess.Popen[str]") -> None:
+def _stop(child: Child) -> None:
     child.terminate()
     try:
         child.wait(timeout=_GRACE_SECONDS)
@@ -147,7 +202,7 @@ def _stop(child: "subprocess.Popen[str]") -> None:
         child.wait()
 
 
-def _kill_group(child: "subprocess.Popen[str]") -> None:
+def _kill_group(child: Child) -> None:
     """Kill the child and whatever it started: it leads a session of its own."""
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(child.pid, signal.SIGKILL)

@@ -1,7 +1,6 @@
 """What a batch needs of the machine: as gate.yaml declares it, as it took before, or estimated."""
 
-from math import prod
-
+from gate.configuring.capacity import spread_of
 from gate.configuring.config import GateConfig
 from gate.distributions.memory import needed_bytes
 from gate.planning.soonest import Stages, is_alone
@@ -9,9 +8,6 @@ from gate.planning.stages import PlannedStage
 from gate.running.batching import BatchMaker
 from gate.running.slots import Demand
 from gate.store import Store
-
-_SPREADS = ("tensor_parallel_size", "pipeline_parallel_size")
-"""Parameters of a backend that say over how many GPUs it spreads a model; their product counts."""
 
 
 class Demands:
@@ -32,7 +28,7 @@ class Demands:
         return Demand(
             memory_bytes=max(known) if is_declared else max(map(self._expected_bytes, batch)),
             is_declared=is_declared,
-            gpus=prod(int(str(batch[0].stage.use.params.get(name, 1))) for name in _SPREADS),
+            gpus=spread_of(batch[0].stage.use),
             is_alone=is_alone(batch),
         )
 

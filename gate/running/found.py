@@ -69,7 +69,7 @@ def read_noise(
     for one in plan.noise:
         file = store.path(stages[one.again]) / EVALUATION_FILE
         if file.is_file():
-            again = score_of(one.variant, shared.read(file.read_bytes()))
+            again = score_of(one.variant, shared.read(file))
             pairs[one.engine, one.task] = _twice(one, again, scores, failed)
         else:
             pairs[one.engine, one.task] = failures.get(one.again, "it was not run")

@@ -165,7 +165,7 @@ def _read_evaluations(
         for task, key in tasks.items():
             file = store.path(stages[key]) / EVALUATION_FILE
             if file.is_file():
-                found[variant, task] = shared.read(file.read_bytes())
+                found[variant, task] = shared.read(file)
     return found
 
 
@@ -191,7 +191,10 @@ def _refuse_shown(config: GateConfig, corpora: Iterable[Corpus]) -> None:
     for corpus in corpora:
         if config.suite.files[corpus.task].judged:
             continue
-        texts = ((one.prompt or one.target, *one.choices) for one in corpus.documents)
+        asked = map(corpus.documents.column, ("prompt", "target", "choices"))
+        texts = (
+            (prompt or target, *choices) for prompt, target, choices in zip(*asked, strict=True)
+        )
         found = find_overlap(inputs, texts)
         if found is not None:
             shown, place = found

@@ -8,6 +8,7 @@ from gate.configuring.config import GateConfig
 from gate.configuring.suites import Suite
 from gate.jobs import NotRun
 from gate.judging.judge import verdict_of_run
+from gate.judging.pairing import places_reached
 from gate.planning.plan import Plan
 from gate.planning.prospects import prospects, refusals
 from gate.planning.todo import Sources, Todo, look_up
@@ -202,11 +203,7 @@ def _open_checks(
 def _stored_places(released: Released | None) -> dict[tuple[str, str], int]:
     """How far a release was asked, which no further document of the candidate changes."""
     scores = released.scores if released else ()
-    return {
-        (one.variant, one.task): 1 + max(sample.place for sample in one.samples)
-        for one in scores
-        if one.samples
-    }
+    return {(one.variant, one.task): places_reached(one) for one in scores if one.samples}
 
 
 def _blocks(plan: Plan, judgement: Judgement) -> dict[str, str]:

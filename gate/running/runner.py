@@ -11,7 +11,6 @@ from gate.planning.todo import locate_sources
 from gate.records import Record
 from gate.reporting.report_files import write_run
 from gate.running.budget import Budget, Pacing
-from gate.running.children import run_in_child
 from gate.running.filling import Filling, Watcher
 from gate.running.places import place_of
 from gate.running.recording import make_record
@@ -32,7 +31,7 @@ def run_gate(
     store: Store,
     reports: Path,
     watcher: Watcher | None = None,
-    run_batch: RunBatch = run_in_child,
+    run_batch: RunBatch | None = None,
     budget: Budget | None = None,
 ) -> FinishedRun:
     """Run whatever the store does not have, judge every check, and write the reports.
@@ -42,7 +41,7 @@ def run_gate(
         store: where stage outputs are kept.
         reports: the folder in which <release>/<run>/ is made.
         watcher: is told what happens.
-        run_batch: how a batch is run; a child process unless a test says otherwise.
+        run_batch: how a batch is run; None for a child process.
         budget: the time that the stages have; with one, those come first that can settle the
             verdict soonest, and none is run once it is settled.
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Literal, NamedTuple
 
+from gate.cores import core_count
 from gate.distributions.memory import free_bytes
 
 Workers = int | Literal["auto"]
@@ -142,15 +143,15 @@ def slots_here(asked: Workers, *, most: int, model_bytes: int) -> Slots:
         most: as many as there could be anything for: the variants.
         model_bytes: what the base model takes in memory.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cores = core_count()
     gpus, memory = find_gpus(os.environ) if asked != 1 else (), free_bytes()
     if asked == "auto":
         # a second thread gains a fifth on a small model, a second worker nearly twice
-        places = len(gpus) or min(cores or 1, (memory or model_bytes) // max(1, model_bytes))
+        places = len(gpus) or min(cores, (memory or model_bytes) // max(1, model_bytes))
         workers = max(1, min(places, most))
     else:
         workers = asked
-    threads = _threads(workers, cores or 1, os.environ)
+    threads = _threads(workers, cores, os.environ)
     return Slots(workers, threads=threads, gpus=gpus, memory_bytes=memory)
 
 

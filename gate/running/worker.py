@@ -103,21 +103,31 @@ def _build(batch: Batch, on_event: OnEvent) -> None:
     for job in batch.jobs:
         begun = time.monotonic()
         on_event(Started(key=job.stage.key))
-        if job.stage.kind == "merge":
-            merge = extensions.find("mergers", job.stage.use.name).function
-            keywords = _keywords(merge, job.stage.use, batch.options)
-            report = merge(Path(job.model), job.adapters, Path(job.out), **keywords)
-        elif job.stage.kind == "audit":
-            _audit(job, batch.options)
-            on_event(_done(job, begun))
-            continue
-        else:
-            quantize = extensions.find("quantizers", job.stage.use.name).function
-            keywords = _keywords(quantize, job.stage.use, batch.options)
-            report = quantize(Path(job.model), Path(job.out), **keywords)
-        beside = Path(job.out).with_name(REPORT_FILE)
-        beside.write_text(report.model_dump_json(indent=1), encoding="utf-8")
+        report = _make(job, batch.options)
+        if report is not None:
+            beside = Path(job.out).with_name(REPORT_FILE)
+            beside.write_text(report.model_dump_json(indent=1), encoding="utf-8")
         on_event(_done(job, begun))
+
+
+def _make(job: Job, options: dict[str, JsonValue]) -> WeightReport | None:
+    """Make what a job's stage gives; a checkpoint has a report."""
+    use, model, out = job.stage.use, Path(job.model), Path(job.out)
+    report: WeightReport | None = None
+    match job.stage.kind:
+        case "audit":
+            _audit(job, options)
+        case "merge":
+            merge = extensions.find("mergers", use.name).function
+            report = merge(model, job.adapters, out, **_keywords(merge, use, options))
+        case "convert":
+            convert = extensions.find("quantizers", use.name).module.convert
+            convert(model, out, **_keywords(convert, use, options))
+        case _:
+            quantize = extensions.find("quantizers", use.name).function
+            given = {**options, "converted": job.converted}
+            report = quantize(model, out, **_keywords(quantize, use, given))
+    return report
 
 
 def _audit(job: Job, options: dict[str, JsonValue]) -> None:
