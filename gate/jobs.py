@@ -85,6 +85,8 @@ class Share(Noun):
 class Batch(Noun):
     """Jobs for one child: one build, or the evaluations that share a loaded model.
 
+    Those of a base may be followed by those of adapters, which are put on it then.
+
     Attributes:
         jobs: what to do, in order.
         options: keyword arguments that the gate gives to every extension that has them.

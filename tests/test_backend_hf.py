@@ -9,7 +9,7 @@ from builders import opened, pico_adapter, pico_base, pico_tokenizer
 from lm_eval.api.instance import Instance
 from safetensors.torch import load_file, save_file
 
-from gate.backends.hf import open_model
+from gate.backends.hf import can_put_on, open_model, put_on
 from gate.engines.interface import PromptRow, ScoreRow
 from gate.engines.language_models import GateLM
 from gate.errors import ConfigError, StageError
@@ -135,6 +135,27 @@ def test_writing_stops_at_a_stop_string_that_spans_tokens(base):
 
     assert cut == whole.partition(stop)[0]
     assert len(written) < 12
+
+
+def test_adapters_put_on_a_base_that_was_asked_give_the_bits_of_one_opened_with_them(
+    base, adapter, tmp_path
+):
+    own = copy(adapter, tmp_path / "adapter")
+    tokenizer = pico_tokenizer()
+    tokenizer.eos_token = "</s>" if tokenizer.eos_token != "</s>" else "<s>"  # another end
+    tokenizer.save_pretrained(own)
+    with open_model(base, [local(own)]) as lm:
+        expected = scores(lm, pairs()), lm.generate_until(prompts())
+
+    with open_model(base, []) as lm:
+        plain = scores(lm, pairs())
+        lm.generate_until(prompts())
+        assert can_put_on(base)
+        adapted = put_on(lm, base, [local(own)])
+        found = scores(adapted, pairs()), adapted.generate_until(prompts())
+
+    assert found == expected
+    assert found[0] != plain
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 64])

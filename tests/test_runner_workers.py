@@ -1,10 +1,12 @@
 """A run with several workers: the same record, whatever runs beside what."""
 
+import shutil
 import threading
 from contextlib import contextmanager
 
 import pytest
 from gates import SUITE, FakeWorker, write_gate
+from safetensors.torch import load_file, save_file
 
 from gate.configuring.config import load_config
 from gate.errors import ConfigError
@@ -244,3 +246,38 @@ def test_children_give_the_same_bytes_whatever_their_number_and_where_they_come_
     logs = [log.read_text() for log in (tmp_path / "forked" / "logs").iterdir()]
     assert logs
     assert not any("not forked" in log for log in logs)
+
+
+def batches_told(batches):
+    """Runs batches in this process, and notes the labels of each."""
+
+    def worker(batch, log, on_event):
+        batches.append([job.label for job in batch.jobs])
+        run_in_process(batch, log, on_event)
+
+    return worker
+
+
+def test_the_base_is_loaded_once_for_itself_and_the_adapter_on_it(tmp_path, base, adapter):
+    write_gate(tmp_path, base, adapter, gate=PICO, suite=PICO_SUITE)
+    alone, beside = [], []
+    run(tmp_path, batches_told(alone), workers=1, store="alone")
+    run(tmp_path, batches_told(beside), workers=2, store="beside")
+    assert ["evaluate base colors", "evaluate adapter colors"] in alone
+    assert ["evaluate base colors"] in beside
+
+
+def test_an_adapter_that_cannot_be_put_on_the_base_takes_nothing_of_the_bases_along(
+    tmp_path, base, adapter
+):
+    idle = shutil.copytree(adapter, tmp_path / "idle")
+    weights = load_file(idle / "adapter_model.safetensors")
+    nothing = {name: tensor * 0 for name, tensor in weights.items()}
+    save_file(nothing, idle / "adapter_model.safetensors", metadata={"format": "pt"})
+    write_gate(tmp_path, base, idle, gate=PICO, suite=PICO_SUITE)
+    batches = []
+    record = run(tmp_path, batches_told(batches), workers=1)
+    assert ["evaluate base colors", "evaluate adapter colors"] in batches
+    told = {stage.label: stage.error for stage in record.stages}
+    assert "changes nothing" in told["evaluate adapter colors"]
+    assert told["evaluate base colors"] is None

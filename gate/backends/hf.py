@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from gate.engines.hf_caches import CachedModel, pad
-from gate.engines.hf_models import Device, Dtype, load_adapted
+from gate.engines.hf_models import Device, Dtype, LoadedModel, adapt, load_adapted, quantization
 from gate.engines.hf_scoring import score_rows
 from gate.engines.hf_writing import write_rows, written_parts
 from gate.engines.interface import (
@@ -102,6 +102,53 @@ def open_model(
     yield GateLM(engine)
 
 
+def can_put_on(weights: Path) -> bool:
+    """Whether `put_on` gives what a checkpoint is that is opened with adapters.
+
+    Those of a quantized one are put on other weights than those that it is run with.
+    """
+    return not quantization(weights)
+
+
+def put_on(
+    lm: "GateLM",
+    weights: Path,
+    adapters: Sequence[LocalAdapter],
+    *,
+    trust_remote_code: bool = False,
+    allow_pickle: bool = False,
+) -> "GateLM":
+    """What `open_model` gave of a checkpoint without adapters, with adapters put on it in place.
+
+    It is the checkpoint opened with them, to the bit. `lm` can no longer be asked.
+
+    Args:
+        lm: what `open_model` gave.
+        weights: the checkpoint's directory.
+        adapters: adapters to put on it.
+        trust_remote_code: run Python files that the checkpoint brings.
+        allow_pickle: read weights from .bin files.
+
+    Raises:
+        ConfigError: adapters that cannot be weighted or combined exactly.
+        StageError: an adapter does not fit the model, or does nothing.
+    """
+    from gate.engines.language_models import GateLM
+
+    engine = cast("HfEngine", lm.engine)
+    return GateLM(
+        engine.with_adapters(
+            lambda model: adapt(
+                model,
+                weights,
+                adapters,
+                trust_remote_code=trust_remote_code,
+                allow_pickle=allow_pickle,
+            )
+        )
+    )
+
+
 class HfEngine(TokenizedText):
     """A transformers model and its tokenizer, as the gate's engine."""
 
@@ -112,7 +159,8 @@ class HfEngine(TokenizedText):
         super().__init__(tokenizer, name=name)
         limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
         self.max_length: int = limit or sys.maxsize
-        declared = model.generation_config.eos_token_id
+        self._own_settings = model.generation_config
+        declared = self._own_settings.eos_token_id
         self._ends = end_token_ids(declared, tokenizer.eos_token_id)
         # replaced, because generate() fills what a call leaves open from the checkpoint's settings
         model.generation_config = GenerationConfig(
@@ -125,6 +173,12 @@ class HfEngine(TokenizedText):
             _log.warning(
                 "%s: each choice runs its whole prompt again: %s", name, self._cached.unshared
             )
+
+    def with_adapters(self, put_on: Callable[[Any], LoadedModel]) -> "HfEngine":
+        """An engine of the same model, as it was taken over, once adapters have been put on it."""
+        self._model.generation_config = self._own_settings
+        loaded = put_on(self._model)
+        return HfEngine(*loaded, name=self.name, batch_size=self._batch_size)
 
     def score(self, rows: Sequence[ScoreRow]) -> Iterator[tuple[Likelihood, ...]]:
         """For each row one likelihood per target; log-softmax in float32, as all logits."""

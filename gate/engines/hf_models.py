@@ -76,6 +76,25 @@ def load_adapted(
         model = load_model(weights, **options).to(device).eval()
         if base_precision == "nf4" and not is_packed(weights):
             put_in_four_bits(model, double_quant=double_quant)
+    return adapt(
+        model, weights, adapters, trust_remote_code=trust_remote_code, allow_pickle=allow_pickle
+    )
+
+
+def adapt(
+    model: Any,
+    weights: Path,
+    adapters: Sequence[LocalAdapter],
+    *,
+    trust_remote_code: bool,
+    allow_pickle: bool,
+) -> LoadedModel:
+    """Put adapters on the model of a checkpoint, in place, with the tokenizer of the last of them.
+
+    Raises:
+        ConfigError: adapters that cannot be weighted or combined exactly.
+        StageError: an adapter does not fit the model, or does nothing.
+    """
     paths = [weights, *(adapter.path for adapter in adapters)]
     tokenizer = load_tokenizer(paths, model, trust_remote_code=trust_remote_code)
     probe = [*tokenizer.encode(_PROBE), *tokenizer.get_added_vocab().values()]

@@ -1,8 +1,9 @@
 """What a child is told to do: stages of a plan with the paths they work on."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from gate import extensions
 from gate.configuring.config import GateConfig
 from gate.jobs import Batch, Job, Served
 from gate.planning.soonest import Stages
@@ -69,6 +70,11 @@ class BatchMaker:
             limit_seconds=limit_seconds,
             variables=variables,
         )
+
+    @property
+    def base(self) -> Path:
+        """The base model's directory."""
+        return Path(self._sources.base.path)
 
     def threads(self, stage: Stage) -> int | None:
         """The threads that a stage computes with; None for as many as its engine likes."""
@@ -151,6 +157,43 @@ def batches_of(to_run: Iterable[PlannedStage]) -> Iterator[Stages]:
     for planned in to_run:
         groups.setdefault(_shared_key(planned), []).append(planned)
     yield from (tuple(group) for group in groups.values())
+
+
+def join_adapters(batches: Sequence[Stages], base: Path) -> tuple[Stages, ...]:
+    """The batches, the first of adapters on the base being of the base's own, which it follows.
+
+    The base is loaded once for both then, where its backend can put adapters on it afterwards.
+
+    Args:
+        batches: as `batches_of` gives them.
+        base: the base model's directory.
+    """
+    for plain in batches:
+        if _is_plain(plain[0], base):
+            for adapted in batches:
+                if _is_adapted(adapted[0], plain[0]):
+                    rest = (one for one in batches if one is not adapted)
+                    return tuple(plain + adapted if one is plain else one for one in rest)
+    return tuple(batches)
+
+
+def _is_plain(planned: PlannedStage, base: Path) -> bool:
+    """Whether a stage scores with the base as it is, on which adapters can be put."""
+    if planned.stage.kind != "evaluate" or planned.needs or planned.adapters or planned.is_repeat:
+        return False
+    backend = extensions.find("backends", planned.stage.use.name).module
+    return hasattr(backend, "can_put_on") and bool(backend.can_put_on(base))
+
+
+def _is_adapted(planned: PlannedStage, plain: PlannedStage) -> bool:
+    """Whether a stage scores with adapters on the base that another scores with."""
+    return (
+        planned.stage.kind == "evaluate"
+        and bool(planned.adapters)
+        and not planned.is_repeat
+        and planned.stage.use == plain.stage.use
+        and planned.python == plain.python
+    )
 
 
 def _keeps(planned: PlannedStage) -> bool:

@@ -12,7 +12,7 @@ from gate.planning.plan import Plan
 from gate.planning.soonest import Stages, expected_seconds, longest_first
 from gate.planning.stages import PlannedStage
 from gate.planning.todo import Sources, Todo
-from gate.running.batching import BatchMaker, batches_of
+from gate.running.batching import BatchMaker, batches_of, join_adapters
 from gate.running.budget import Pacing, Settled
 from gate.running.demands import Demands
 from gate.running.schedule import Placed, Schedule
@@ -157,7 +157,7 @@ class Filling:
         if self._pacing is not None:
             return self._pacing.order(batches, plan)
         if self._slots.workers == 1:
-            return batches
+            return join_adapters(batches, self._maker.base)
         stages = [one for batch in batches for one in batch]
         return longest_first(batches, expected_seconds(stages, self._store.finished()))
 

@@ -6,26 +6,25 @@ everything that libraries print goes where stderr goes.
 """
 
 import errno
-import inspect
 import os
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, NoReturn, TextIO
+from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from gate import extensions
-from gate.distributions.memory import check_room, free_bytes
 from gate.distributions.reading import compare_candidate, keep_reference
 from gate.errors import GateError, StageError
-from gate.jobs import Batch, Done, Event, Job, OnEvent, Served, Started, failed
+from gate.jobs import Batch, Done, Event, Job, OnEvent, Started, failed
 from gate.provenance import interpreter, peak_memory_bytes
 from gate.records import WeightReport
 from gate.running.answers import EVALUATION_FILE, answer, gather, telling
-from gate.terms import JsonValue, Use
+from gate.running.loading import Loaded, keywords, loaded_for, opened, with_adapters
+from gate.terms import JsonValue
 
 if TYPE_CHECKING:
     from gate.engines.language_models import GateLM
@@ -42,19 +41,8 @@ SPEED_FILE = "speed.json"
 """The SpeedRun in the output of a speed stage."""
 
 
-_AT_ONCE = ("batch_size", "concurrency")
-"""Parameters of a backend that say how many sequences it runs at once."""
-
-
 _WITH_MODEL = ("evaluate", "read")
 """Kinds of stage of which several share a loaded model."""
-
-
-class _Loaded(NamedTuple):
-    """A loaded variant, and the reference that is loaded beside it."""
-
-    lm: "GateLM"
-    reference: "GateLM | None"
 
 
 def run_in_process(batch: Batch, log: Path, on_event: OnEvent) -> None:
@@ -119,14 +107,14 @@ def _make(job: Job, options: dict[str, JsonValue]) -> WeightReport | None:
             _audit(job, options)
         case "merge":
             merge = extensions.find("mergers", use.name).function
-            report = merge(model, job.adapters, out, **_keywords(merge, use, options))
+            report = merge(model, job.adapters, out, **keywords(merge, use, options))
         case "convert":
             convert = extensions.find("quantizers", use.name).module.convert
-            convert(model, out, **_keywords(convert, use, options))
+            convert(model, out, **keywords(convert, use, options))
         case _:
             quantize = extensions.find("quantizers", use.name).function
             given = {**options, "converted": job.converted}
-            report = quantize(model, out, **_keywords(quantize, use, given))
+            report = quantize(model, out, **keywords(quantize, use, given))
     return report
 
 
@@ -158,20 +146,44 @@ def _chosen_precision(model: Path) -> str | None:
 def _run_loaded(batch: Batch, on_event: OnEvent) -> None:
     """Jobs that share a loaded model, or one with its reference beside it."""
     first = batch.jobs[0]
+    alike = tuple(job for job in batch.jobs if job.served == first.served)
+    adapted = tuple(job for job in batch.jobs if job.served != first.served)
     begun = time.monotonic()
     on_event(Started(key=first.stage.key))
-    with _loaded(first, batch.options) as loaded:
+    with loaded_for(first, batch.options) as loaded:
         loaded.lm.is_reversed = first.is_repeat
-        for job in batch.jobs:
-            if job is not first:
-                begun = time.monotonic()
-                on_event(Started(key=job.stage.key))
-            with _telling((job,), on_event):
-                if first.stage.kind == "evaluate":
-                    answer(job, loaded.lm, on_event, share=batch.share)
-                else:
-                    _read_job(job, loaded, on_event)
-                on_event(_done(job, begun))
+        _do(alike, loaded, batch, on_event, begun=begun)
+        if adapted:
+            with _telling(adapted, on_event):
+                _run_adapted(adapted, loaded.lm, batch, on_event)
+
+
+def _run_adapted(jobs: Sequence[Job], base: "GateLM", batch: Batch, on_event: OnEvent) -> None:
+    """Jobs of adapters on a base that was asked before them, and is loaded still.
+
+    Raises:
+        GateError: the adapters cannot be put on it.
+    """
+    begun = time.monotonic()
+    on_event(Started(key=jobs[0].stage.key))
+    adapted = with_adapters(base, jobs[0].served, batch.options)
+    _do(jobs, Loaded(adapted), batch, on_event, begun=begun)
+
+
+def _do(
+    jobs: Sequence[Job], loaded: Loaded, batch: Batch, on_event: OnEvent, *, begun: float
+) -> None:
+    """Jobs of one loaded model, of which the first has begun with its loading."""
+    for job in jobs:
+        if job is not jobs[0]:
+            begun = time.monotonic()
+            on_event(Started(key=job.stage.key))
+        with _telling((job,), on_event):
+            if job.stage.kind == "evaluate":
+                answer(job, loaded.lm, on_event, share=batch.share)
+            else:
+                _read_job(job, loaded, on_event)
+            on_event(_done(job, begun))
 
 
 def _gather(batch: Batch, on_event: OnEvent) -> None:
@@ -184,35 +196,6 @@ def _gather(batch: Batch, on_event: OnEvent) -> None:
             on_event(_done(job, begun))
 
 
-@contextmanager
-def _loaded(job: Job, options: dict[str, JsonValue]) -> Iterator[_Loaded]:
-    """What a job runs on: its variant, and its reference where that is read beside it."""
-    with ExitStack() as models:
-        if isinstance(job.reference, Served):
-            check_room((job.served, job.reference), available_bytes=free_bytes())
-            reference = models.enter_context(_opened(job.reference, options))
-        else:
-            reference = None
-        lm = models.enter_context(_opened(job.served, options, is_repeat=job.is_repeat))
-        yield _Loaded(lm, reference)
-
-
-def _opened(
-    served: Served, options: dict[str, JsonValue], *, is_repeat: bool = False
-) -> "AbstractContextManager[GateLM]":
-    """A variant in its backend; for a repeat, in batches of another size."""
-    open_model = extensions.find("backends", served.use.name).function
-    keywords = _keywords(open_model, served.use, options)
-    for name, size in inspect.signature(open_model).parameters.items():
-        if is_repeat and name in _AT_ONCE:
-            usual = int(keywords.get(name, size.default))
-            keywords[name] = usual // 2 if usual > 1 else 2
-    opened: AbstractContextManager[GateLM] = open_model(
-        Path(served.model), served.adapters, **keywords
-    )
-    return opened
-
-
 def _measure(job: Job, options: dict[str, JsonValue], on_event: OnEvent) -> None:
     from gate.measuring import measure_speed
 
@@ -220,7 +203,7 @@ def _measure(job: Job, options: dict[str, JsonValue], on_event: OnEvent) -> None
         raise StageError(f"{job.label}: a speed stage without settings")
     begun = time.monotonic()
     on_event(Started(key=job.stage.key))
-    with _opened(job.served, options) as lm:
+    with opened(job.served, options) as lm:
         found = measure_speed(
             lm.engine,
             load_seconds=time.monotonic() - begun,
@@ -233,7 +216,7 @@ def _measure(job: Job, options: dict[str, JsonValue], on_event: OnEvent) -> None
     on_event(_done(job, begun))
 
 
-def _read_job(job: Job, loaded: "_Loaded", on_event: OnEvent) -> None:
+def _read_job(job: Job, loaded: Loaded, on_event: OnEvent) -> None:
     if job.text is None or job.reading is None:
         raise StageError(f"{job.label}: a read stage without a text")
     out, told = Path(job.out), telling(job, on_event)
@@ -243,14 +226,6 @@ def _read_job(job: Job, loaded: "_Loaded", on_event: OnEvent) -> None:
         return
     reference = loaded.reference.engine if loaded.reference else Path(str(job.reference))
     compare_candidate(engine, job.text, job.reading, out, reference=reference, on_progress=told)
-
-
-def _keywords(
-    function: Callable[..., object], use: Use, options: dict[str, JsonValue]
-) -> dict[str, JsonValue]:
-    """The parameters of gate.yaml, with those of the gate's own that the function takes."""
-    accepted = inspect.signature(function).parameters
-    return {**{key: options[key] for key in options if key in accepted}, **use.params}
 
 
 def _done(job: Job, begun: float) -> Done:
