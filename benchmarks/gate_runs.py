@@ -8,9 +8,10 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from choice_task import CHOICES, NAME, write_task
 from processes import Usage, measure
@@ -18,6 +19,7 @@ from processes import Usage, measure
 from gate.presentation import duration, size
 from gate.records import Record
 from gate.reporting.report_files import read_record
+from gate.terms import Task
 
 _GATE = """
 from gate.cli import main
@@ -49,6 +51,7 @@ checks:
 _QUANTIZED = {"rtn8": 8, "rtn4": 4}
 _NEW = {"rtn6": 6}
 _REPEATS = 3
+_SHARE_DOCUMENTS = 50
 
 
 class Setting(NamedTuple):
@@ -58,6 +61,7 @@ class Setting(NamedTuple):
     adapter: Path
     work: Path
     batch_size: int
+    workers: str = "1"
 
 
 class Alone(NamedTuple):
@@ -73,12 +77,16 @@ def main() -> None:
     options = _options()
     with tempfile.TemporaryDirectory(dir=options.work, prefix="gate-runs-") as folder:
         setting = Setting(
-            options.base.resolve(), options.adapter.resolve(), Path(folder), options.batch_size
+            *(options.base.resolve(), options.adapter.resolve()),
+            *(Path(folder), options.batch_size, options.workers),
         )
         write_task(setting.work, documents=options.documents)
         suite = _SUITE.format(name=NAME)
         (setting.work / "suite.yaml").write_text(suite, encoding="utf-8")
-        print(f"{options.documents} documents of {CHOICES} choices, batch {options.batch_size}")
+        print(
+            f"{options.documents} documents of {CHOICES} choices, batch {options.batch_size}, "
+            f"{options.workers} workers"
+        )
         print()
         print("| what | seconds | CPU seconds | peak memory |")
         print("| --- | --- | --- | --- |", flush=True)
@@ -98,6 +106,9 @@ def _compare(setting: Setting) -> None:
     _show(f"gate --help, best of {_REPEATS}", min(told, key=_seconds))
     total = sum(one.usage.seconds for one in alone)
     stages = sum(stage.seconds for stage in first.record.stages)
+    asked = [stage.seconds for stage in first.record.stages if stage.kind == "evaluate"]
+    loading, share = _model_share(setting)
+    outside = whole.seconds - share * sum(seconds - loading for seconds in asked)
     print()
     print(
         f"* {len(alone)} lm_eval: {total:.1f} s; the gate over all: {whole.seconds / total:.2f} x"
@@ -105,6 +116,11 @@ def _compare(setting: Setting) -> None:
     print(f"* one variant more: {added.seconds / own:.2f} x its own stages")
     print(
         f"* stages of the first run: {stages:.1f} s, if one after the other, of {whole.seconds:.1f}"
+    )
+    print(
+        f"* outside of the models: {outside:.1f} s, {outside / whole.seconds:.1%}, of which "
+        f"{stages - sum(asked):.1f} s make and audit checkpoints and {loading * len(asked):.1f} s "
+        f"load them; the model takes {share:.1%} of an evaluation of {_SHARE_DOCUMENTS} documents"
     )
     for stage in first.record.stages:
         print(f"  * {stage.label}: {duration(stage.seconds)}, {size(stage.peak_memory_bytes)}")
@@ -128,6 +144,55 @@ def _found(setting: Setting) -> Found:
     )
 
 
+class Timed:
+    """An engine whose time is taken while it scores; all else is the engine's own."""
+
+    def __init__(self, engine: Any) -> None:
+        """Nothing has been asked yet."""
+        self.seconds = 0.0
+        self._engine = engine
+
+    def __getattr__(self, name: str) -> Any:
+        """What the engine has."""
+        return getattr(self._engine, name)
+
+    def score(self, rows: Any) -> Iterator[Any]:
+        """As the engine scores."""
+        answers = iter(self._engine.score(rows))
+        end = object()
+        while True:
+            begun = time.perf_counter()
+            answer = next(answers, end)
+            self.seconds += time.perf_counter() - begun
+            if answer is end:
+                return
+            yield answer
+
+
+def _model_share(setting: Setting) -> tuple[float, float]:
+    """The seconds of loading the base, and the part of its evaluation that the model takes then."""
+    import lm_eval.evaluator  # noqa: F401 - imported once, as for a run's stages
+    import torch  # noqa: F401
+    import transformers.modeling_utils  # noqa: F401
+
+    from gate.backends.hf import open_model
+    from gate.engines.language_models import GateLM
+    from gate.evaluate import evaluate_task
+
+    task = Task(
+        name=NAME,
+        metric="acc",
+        path=str(setting.work / f"{NAME}.yaml"),
+        limit=_SHARE_DOCUMENTS,
+    )
+    begun = time.perf_counter()
+    with open_model(setting.base, (), batch_size=setting.batch_size, device="cpu") as lm:
+        loaded = time.perf_counter()
+        timed = Timed(lm.engine)
+        evaluate_task(GateLM(timed), task, on_progress=lambda *_: None)
+        return loaded - begun, timed.seconds / (time.perf_counter() - loaded)
+
+
 def _mean(values: Iterable[float]) -> float:
     found = list(values)
     return sum(found) / len(found)
@@ -146,6 +211,7 @@ def _run_gate(setting: Setting, quantized: Mapping[str, int]) -> Usage:
     )
     (setting.work / "gate.yaml").write_text(config, encoding="utf-8")
     given = ("--store", str(setting.work / "store"), "--reports", str(setting.work / "reports"))
+    given += ("--workers", setting.workers)
     return run_command(setting, "gate run", "run", str(setting.work / "gate.yaml"), *given)
 
 
@@ -204,6 +270,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--adapter", type=Path, required=True, help="a LoRA adapter of it")
     parser.add_argument("--documents", type=int, default=500)
     parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--workers", default="1", help="of the gate, as its command takes them")
     parser.add_argument("--work", type=Path, help="where some GB are free for a while")
     return parser.parse_args()
 

@@ -8,6 +8,8 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
+import gate
+
 # Ray reads these when it is imported
 os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # its own word for loopback only
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
@@ -31,7 +33,7 @@ def ray_cluster(*, nodes: int, disks: Path | None = None):
     tests = Path(__file__).parent
     before, folder = os.environ.get("PYTHONPATH", ""), Path.cwd()
     copy = tempfile.TemporaryDirectory()
-    shutil.copytree(tests.parent / "gate", Path(copy.name, "gate"))
+    shutil.copytree(Path(gate.__file__).parent, Path(copy.name, "gate"))
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (copy.name, str(tests), before)))
     os.chdir(copy.name)  # Ray lets nodes import from where the driver is, before all else
     cluster = Cluster()

@@ -7,7 +7,7 @@ import pytest
 
 from gate.distributing.attempts import adopt, own_folders
 from gate.distributing.cluster import Demand, Machine, check_room, joined
-from gate.distributing.nodes import OWN, Node, asking, check_nodes, describe_node
+from gate.distributing.nodes import OWN, Node, asking, check_nodes, describe_node, source_id
 from gate.distributing.shares import Sharing, share_out
 from gate.distributing.work import Told, sizes, work
 from gate.errors import ConfigError, StoreError
@@ -48,6 +48,22 @@ def asked(tmp_path):
     """A question to nodes, and what this machine answers."""
     with asking(tmp_path / "store", {OWN: ("torch",)}, [str(tmp_path)]) as question:
         yield question, describe_node("here", question)
+
+
+def test_an_installed_gate_has_the_source_of_its_checkout(tmp_path):
+    for name, files in {
+        "checkout": {"judge.py": "one"},
+        "installed": {"judge.py": "one", "evalsuites/demo/prepare_base.py": "two"},
+        "edited": {"judge.py": "three"},
+    }.items():
+        for path, text in files.items():
+            file = tmp_path / name / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text)
+    checkout, installed, edited = (
+        source_id(tmp_path / name) for name in ("checkout", "installed", "edited")
+    )
+    assert checkout == installed != edited
 
 
 def test_a_node_like_this_machine_is_taken(asked):

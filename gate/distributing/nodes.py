@@ -125,7 +125,7 @@ def describe_node(name: str, question: Question) -> Node:
     return Node(
         name=name,
         python=platform.python_version(),
-        code=_own_code(),
+        code=source_id(Path(__file__).parents[1]),
         versions={python: _versions(python, asked) for python, asked in question.packages.items()},
         unseen=tuple(path for path in question.paths if not Path(path).exists()),
         mark=own,
@@ -218,8 +218,12 @@ def _versions(python: str, packages: Sequence[str]) -> dict[str, str]:
 
 
 @cache
-def _own_code() -> str:
-    """The content id of the gate's own source files."""
-    here = Path(__file__).parents[1]
-    files = sorted(here.rglob("*.py"))
-    return digest_json({file.relative_to(here).as_posix(): digest_file(file) for file in files})
+def source_id(package: Path) -> str:
+    """The content id of a gate's own source files.
+
+    Args:
+        package: the directory of `gate`, installed or of a checkout, which has no suites in it.
+    """
+    suites = package / "evalsuites"
+    files = sorted(file for file in package.rglob("*.py") if suites not in file.parents)
+    return digest_json({file.relative_to(package).as_posix(): digest_file(file) for file in files})
