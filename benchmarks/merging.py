@@ -222,7 +222,7 @@ def describe(
         "x cp of the ratios within each round",
         "the files read are in the page cache, and outputs in one file system; what was written "
         "is synced before the next tool starts, in nobody's time",
-        f"memory: RssAnon or its like of the process and its children, from /proc/PID/{source}, "
+        f"memory: anonymous memory of the process and its children, from /proc/PID/{source}, "
         "every 50 ms"
         if source
         else "memory: n/a, this system has no /proc",

@@ -104,6 +104,13 @@ def test_the_memory_of_a_child_counts_for_the_process_that_started_it(tmp_path):
     assert usage.seconds > 0.5
 
 
+@pytest.mark.skipif(processes.memory_source() is None, reason="this system has no /proc")
+def test_what_a_process_leaves_behind_counts_for_it(tmp_path):
+    busy = "import time\nwhile time.process_time() < 0.5: pass"
+    left = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {busy!r}])"
+    assert measured(sys.executable, "-c", left, log=tmp_path / "log").cpu_seconds > 0.5
+
+
 def test_a_synthetic_model_has_the_shapes_of_the_real_one():
     assert synthetic.size_bytes(synthetic.SHAPES["3b"]) == 2 * 3_212_749_824
     assert synthetic.size_bytes(synthetic.SHAPES["1b"]) == 2 * 1_235_814_400
