@@ -129,12 +129,14 @@ def test_a_run_that_is_stopped_stops_what_runs_elsewhere(make, cluster, worker):
 
 
 RUN = """\
+import signal
 import sys
 from pathlib import Path
 from fates import FatefulWorker
 from ray_gates import RIGHT, run
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored by what a shell left behind
     run(Path(sys.argv[1]), FatefulWorker(Path(sys.argv[2]), RIGHT))
 """
 

@@ -248,21 +248,20 @@ def test_children_give_the_same_bytes_whatever_their_number_and_where_they_come_
     assert not any("not forked" in log for log in logs)
 
 
-def batches_told(batches):
-    """Runs batches in this process, and notes the labels of each."""
+def batches_told(batches, worker):
+    """Runs batches as another worker does, and notes the labels of each."""
 
-    def worker(batch, log, on_event):
+    def noting(batch, log, on_event):
         batches.append([job.label for job in batch.jobs])
-        run_in_process(batch, log, on_event)
+        worker(batch, log, on_event)
 
-    return worker
+    return noting
 
 
-def test_the_base_is_loaded_once_for_itself_and_the_adapter_on_it(tmp_path, base, adapter):
-    write_gate(tmp_path, base, adapter, gate=PICO, suite=PICO_SUITE)
+def test_the_base_is_loaded_once_for_itself_and_the_adapter_on_it(gate):
     alone, beside = [], []
-    run(tmp_path, batches_told(alone), workers=1, store="alone")
-    run(tmp_path, batches_told(beside), workers=2, store="beside")
+    run(gate, batches_told(alone, FakeWorker(GOOD)), workers=1, store="alone")
+    run(gate, batches_told(beside, FakeWorker(GOOD)), workers=2, store="beside")
     assert ["evaluate base colors", "evaluate adapter colors"] in alone
     assert ["evaluate base colors"] in beside
 
@@ -276,7 +275,7 @@ def test_an_adapter_that_cannot_be_put_on_the_base_takes_nothing_of_the_bases_al
     save_file(nothing, idle / "adapter_model.safetensors", metadata={"format": "pt"})
     write_gate(tmp_path, base, idle, gate=PICO, suite=PICO_SUITE)
     batches = []
-    record = run(tmp_path, batches_told(batches), workers=1)
+    record = run(tmp_path, batches_told(batches, run_in_process), workers=1)
     assert ["evaluate base colors", "evaluate adapter colors"] in batches
     told = {stage.label: stage.error for stage in record.stages}
     assert "changes nothing" in told["evaluate adapter colors"]
