@@ -53,3 +53,19 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def adapter(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A pico adapter on the pico base; read it only."""
     return pico_adapter(base, tmp_path_factory.mktemp("adapter") / "pico-adapter")
+
+
+@pytest.fixture
+def bucket(tmp_path):
+    """The folder behind the storage."""
+    folder = tmp_path / "bucket"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def storage(bucket):
+    """A storage that is a folder."""
+    from gate.distributing.storages import Storage
+
+    return Storage(bucket.as_uri())

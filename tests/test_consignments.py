@@ -6,24 +6,10 @@ import pytest
 
 from gate.distributing.consignments import Consignment, Input
 from gate.distributing.mirrored import work_mirrored
-from gate.distributing.storages import Storage
 from gate.errors import StageError, StoreError
 from gate.jobs import Batch, Done, Failed, Job, Progress, Share, failed
 from gate.store import Store
 from gate.terms import Stage, Task, Use
-
-
-@pytest.fixture
-def bucket(tmp_path):
-    """The folder behind the storage."""
-    folder = tmp_path / "bucket"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
-def storage(bucket):
-    return Storage(bucket.as_uri())
 
 
 @pytest.fixture

@@ -13,19 +13,6 @@ from gate.errors import ConfigError, StoreError
 
 
 @pytest.fixture
-def bucket(tmp_path):
-    """The folder behind the storage."""
-    folder = tmp_path / "bucket"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
-def storage(bucket):
-    return Storage(bucket.as_uri())
-
-
-@pytest.fixture
 def model(tmp_path):
     folder = tmp_path / "llama"
     (folder / "code").mkdir(parents=True)
